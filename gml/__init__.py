@@ -1,0 +1,1 @@
+"""Hyper-parameter search over any command, every trial in a process of its own."""

@@ -1,0 +1,1 @@
+"""MAP-Elites over robot designs."""

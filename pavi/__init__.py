@@ -1,0 +1,1 @@
+"""Metric client: what a searched program calls to report its scalars."""

@@ -1,0 +1,1 @@
+"""From a grammar rule to a Gymnasium step: bodies and physics."""

@@ -1,0 +1,1 @@
+"""One PPO policy over many bodies."""
