@@ -23,7 +23,9 @@ class Experiment:
         self.gpus = f"{slot}a,{slot}b"
         self.folder = folder / "data" / "experiments" / name
 
-    def arguments(self, *more: str, fake: str = "", objects=("box", "cup"), target: int = 20, batch: int = 4) -> list[str]:
+    def arguments(
+        self, *more: str, fake: str = "", objects=("box", "cup"), target: int = 20, batch: int = 4
+    ) -> list[str]:
         """Flags of a run; `fake` are flags of the stand-in program."""
         command = f"{{python}} -S {FAKE} --name {{name}} --object_code {{object_code}} --batch_size {{batch_size}}"
         return [

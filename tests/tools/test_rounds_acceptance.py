@@ -1,5 +1,6 @@
 """The acceptance list of quota rounds, point by point, on the stand-in program."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def test_no_two_programs_at_a_time_on_a_slot(experiment):
     runs = sorted(tuple(file.read_text().split()) for file in trace.iterdir())
     assert len(runs) == 20
     assert {gpu for gpu, _, _ in runs} == set(experiment.gpus.split(","))
-    for (gpu, _, end), (next_gpu, begin, _) in zip(runs, runs[1:], strict=False):
+    for (gpu, _, end), (next_gpu, begin, _) in itertools.pairwise(runs):
         assert gpu != next_gpu or float(begin) >= float(end)
 
 
@@ -196,7 +197,7 @@ def test_four_slots_with_a_program_that_fails_at_random(experiment):
     good = sum(line["status"] in ("merged", "surplus") for line in manifest["rounds"])
     assert noted == sum(state["failures"] for state in manifest["objects"].values()) > 0
     assert noted + good == len(runs)
-    for (gpu, _, end), (next_gpu, begin, _) in zip(runs, runs[1:], strict=False):
+    for (gpu, _, end), (next_gpu, begin, _) in itertools.pairwise(runs):
         assert gpu != next_gpu or float(begin) >= float(end)
     assert {len(experiment.load(code)["samples"]) for code in ("box", "cup")} == {60}
 

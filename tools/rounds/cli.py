@@ -1,6 +1,7 @@
 """The command line of the scale runner."""
 
 import argparse
+import errno
 import logging
 import sys
 import types
@@ -21,7 +22,7 @@ from tools.rounds.runner import Runner
 from tools.rounds.settings import Settings, make_settings, read_yaml
 
 DESCRIPTION = "Runs a command in rounds until every object has its number of samples, and merges what they made."
-logger = logging.getLogger(__name__)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -83,7 +84,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"scale_runner.py: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"scale_runner.py: {error}", file=sys.stderr)
+        advice = "; make room, then go on with --resume" if error.errno in DISK_FULL else ""
+        print(f"scale_runner.py: {error}{advice}", file=sys.stderr)
         return 1
     except Interrupted as interruption:
         print(f"scale_runner.py: stopped by {interruption}; go on with --resume", file=sys.stderr)

@@ -4,6 +4,7 @@
 line about a round or an object counts. It opens with the settings. Either file rebuilds the other.
 """
 
+import errno
 import fcntl
 import json
 import logging
@@ -144,7 +145,7 @@ class Journal:
         """
         data = _encode(line)
         if (written := os.write(self._file, data)) < len(data):
-            raise OSError(f"only {written} of {len(data)} bytes could be written to {self._path}")
+            raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes could be written", str(self._path))
 
     def snapshot(self, describe: Callable[[], Mapping[str, Any]], *, force: bool = False) -> None:
         """Writes the manifest, unless the last one is recent.

@@ -1,5 +1,6 @@
 """Merges the rounds of one object, in the main process only."""
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def check_final(path: Path, num_rows: int) -> None:
     try:
         with np.load(path) as archive:
             found = len(archive["meta"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DamagedError(f"{path} is missing or damaged: {error}") from error
     if found != num_rows:
         raise DamagedError(f"{path} has {found} samples instead of {num_rows}")

@@ -57,6 +57,8 @@ def _refuse_other_settings(settings: Settings, lines: list[Record]) -> None:
     changed = [key for key in FIXED if before[key] != wanted[key]]
     if before["target_count_per_object"] > settings.target_count_per_object:
         changed.append("target_count_per_object")
+    if before["command"] != wanted["command"]:
+        logger.warning("the command is another one than before; rounds that were merged are kept")
     if changed:
         told = "; ".join(f"{key} was {before[key]!r}, now {wanted[key]!r}" for key in changed)
         raise RoundsError(f"experiment {settings.folder} cannot go on with other settings: {told}")

@@ -23,7 +23,7 @@ class Quota:
         next_merge: number of the round that is merged, or passed over, next.
         next_new: number of the first round that never ran.
         running: records of rounds that run now.
-        troubled: records of rounds that failed and are to run again.
+        troubled: records of rounds that failed or were cut, and are to run again.
         waiting: records of rounds that wait for their turn to be merged (or, skipped ones, to be passed over).
         barren: settled rounds in a row that gave no sample.
         ended: the journal's line about the object's end.
@@ -114,6 +114,12 @@ class Quota:
             "failures": [],
         }
 
+    def take_up_cut_rounds(self) -> None:
+        """Lets rounds run again of which nothing is known but that later ones ran: a killed runner cut them."""
+        for round_id in range(self.next_merge, self.next_new):
+            if round_id not in self.waiting and round_id not in self.troubled:
+                self.troubled[round_id] = self._new_record(round_id)
+
     # What a round comes to.
     def finish(self, record: Record, facts: Mapping[str, Any]) -> None:
         """Notes that a round ended well."""
@@ -202,6 +208,7 @@ def replay(settings: Settings, lines: Iterable[Mapping[str, Any]]) -> list[Quota
         for record in _open_records(quota):
             quota._count(record)
         _pass_skipped(quota)
+        quota.take_up_cut_rounds()
     return quotas
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from tqdm import tqdm
 
 from tools.rounds.plan import Round
-from tools.rounds.quota import Quota
+from tools.rounds.quota import DONE, Quota
 from tools.rounds.settings import Settings
 
 LINE_S = 10.0
@@ -72,7 +72,7 @@ def table(quotas: Sequence[Quota]) -> str:
     reasons = [
         f"{quota.object_code}: {quota.ended['reason']}" for quota in quotas if quota.ended and quota.ended["reason"]
     ]
-    done = sum(quota.status == "done" for quota in quotas)
+    done = sum(quota.status == DONE for quota in quotas)
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *reasons, f"{done} of {len(quotas)} objects are done"])
 
 
@@ -102,7 +102,7 @@ def status(settings: Settings, quotas: Sequence[Quota], holder: int | None) -> s
 
 def num_rounds(quota: Quota) -> int:
     """Returns how many more rounds an object is expected to need."""
-    if quota.ended:
+    if quota.status == DONE:
         return 0
     return -(-max(0, quota.target - quota.count) // max(1, round(quota.expected_yield())))
 

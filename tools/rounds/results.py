@@ -29,6 +29,7 @@ SHORT_ENERGIES = {
 SNAPSHOT = re.compile(r".*_\d+\.npy")  # saved by the command on its way, as in NAME_500.npy
 SAFE_MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "collections", "_codecs")
 SAFE_NAMES = ("ndarray", "dtype", "_reconstruct", "scalar", "OrderedDict", "encode")
+PIECE_BYTES = 16 << 20
 UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError)
 
 
@@ -110,10 +111,14 @@ def _read_array(stream: IO[bytes]) -> np.ndarray:
 
 
 def _read_exactly(stream: IO[bytes], num_bytes: int) -> bytes:
-    data = stream.read(num_bytes) if num_bytes else b""
-    if len(data) < num_bytes:
-        raise EOFError(f"it is cut short: {len(data)} of {num_bytes} bytes")
-    return data
+    """Reads piece by piece: a header that promises too much costs no memory."""
+    pieces, there = [], 0
+    while there < num_bytes and (piece := stream.read(min(PIECE_BYTES, num_bytes - there))):
+        pieces.append(piece)
+        there += len(piece)
+    if there < num_bytes:
+        raise EOFError(f"it is cut short: {there} of {num_bytes} bytes")
+    return b"".join(pieces)
 
 
 def _columns(records: list[Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gml.jobs import Job, JobPool, Slots, State, interrupts
 from tools.rounds.cleanup import clean_round, folder_bytes
-from tools.rounds.errors import DamagedError, ResultError
+from tools.rounds.errors import ResultError
 from tools.rounds.journal import Journal, now
 from tools.rounds.merging import Merger, final_path
 from tools.rounds.plan import seed_of
@@ -43,7 +43,7 @@ class Runner:
 
         Raises:
             Interrupted: a signal came; everything is noted, nothing runs any more.
-            DamagedError: the disk is full.
+            OSError: the disk is full; what was noted before stays.
         """
         slots = Slots.gpus(self.settings.gpus, threads=self.settings.threads)
         with interrupts():
@@ -51,11 +51,6 @@ class Runner:
                 self._journal.snapshot(self.describe, force=True)
                 with JobPool(slots) as pool:
                     self._loop(pool, show)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                    raise
-                raise DamagedError(f"cannot write: {error}; make room, then go on with --resume") from error
-            else:
                 self._journal.snapshot(self.describe, force=True)
             finally:
                 self._journal.close()

@@ -1,5 +1,6 @@
 """Which samples are kept: a quality filter on fields, and no near-duplicates."""
 
+import math
 import operator
 import re
 from collections.abc import Mapping
@@ -47,7 +48,8 @@ class Filter:
         values = fields[self.field]
         if values.dtype.kind not in "biuf":
             raise ResultError(f"the filter needs numbers in {self.field}, got {values.dtype}")
-        return OPERATORS[self.sign](values, self.limit).reshape(len(values), -1).all(axis=1)
+        met = OPERATORS[self.sign](values, self.limit)
+        return met.all(axis=tuple(range(1, met.ndim)))
 
 
 class Distinct:
@@ -96,7 +98,7 @@ class Distinct:
 
 
 def _flat(points: np.ndarray) -> np.ndarray:
-    flat = np.asarray(points, dtype=np.float64).reshape(len(points), -1)
+    flat = np.asarray(points, dtype=np.float64).reshape(len(points), math.prod(points.shape[1:]))
     if not np.isfinite(flat).all():
         raise ResultError("samples holds NaN or infinite numbers, no distance can be measured")
     return flat

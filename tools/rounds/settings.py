@@ -23,7 +23,7 @@ REBUILDABLE = ("frames", "optimization_*.mp4", "*.npy")
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 SLOT = re.compile(r"[A-Za-z0-9][\w.:/-]*")
 REQUIRED = ("exp_name", "object_code_list", "target_count_per_object")
-FIXED = ("object_code_list", "round_batch_size", "num_iterations", "seed_base", "command", "filter", "min_distance")
+FIXED = ("object_code_list", "round_batch_size", "num_iterations", "seed_base", "filter", "min_distance")
 
 
 def _say(text: str, default: Any) -> Any:
