@@ -189,14 +189,14 @@ def test_resume_with_other_settings_is_refused(experiment, capsys):
 
 def test_short_write_is_told_and_nothing_is_lost(experiment, undisturbed):
     """A limit on the size of files stands for a full disk: the runner itself cannot write any more."""
-    limited = ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh", *experiment.process(target=400)]
+    limited = ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh", *experiment.process(target=60)]
     os.chdir(experiment.root)
     ended = subprocess.run(limited, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1, ended.stderr
     assert "make room, then go on with --resume" in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert experiment.run("--resume", target=400, objects=("box", "cup")) == 0
-    assert len(experiment.load()["samples"]) == 400
+    assert experiment.run("--resume", target=60) == 0
+    assert len(experiment.load()["samples"]) == 60
 
 
 @pytest.fixture

@@ -64,14 +64,19 @@ class Source:
 
 
 def _columns(layout: Layout, source: Source) -> dict[str, np.dtype]:
-    """Returns the arrays of `final.npz`: `energies.x` become fields x of one array `energies`."""
-    columns = {name: dtype for name, dtype in sorted(layout.dtypes.items()) if "." not in name}
-    terms = sorted(name for name in layout.dtypes if name.startswith("energies."))
-    if terms and "energies" not in columns:
-        columns["energies"] = np.dtype([(name.removeprefix("energies."), layout.dtypes[name]) for name in terms])
-        terms = []
-    others = sorted(name for name in layout.dtypes if "." in name and not name.startswith(("energies.", "meta.")))
-    return {**columns, **{name: layout.dtypes[name] for name in [*terms, *others]}, "meta": source.dtype}
+    """Returns the arrays of `final.npz`: fields `energies.x` become fields x of one array `energies`, and so on."""
+    columns: dict[str, np.dtype] = {}
+    groups: dict[str, list[tuple[str, np.dtype]]] = {}
+    for name, dtype in sorted(layout.dtypes.items()):
+        group, _, term = name.partition(".")
+        if group == "meta":
+            continue
+        if term and group not in layout.dtypes:
+            groups.setdefault(group, []).append((term, dtype))
+        else:
+            columns[name] = dtype
+    joined = {group: np.dtype(terms) for group, terms in groups.items()}
+    return {**dict(sorted((columns | joined).items())), "meta": source.dtype}
 
 
 def _chunks(
