@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tools.rounds.cli import main
+from tools.rounds.journal import holder
 
 
 @pytest.mark.parametrize(
@@ -144,23 +145,38 @@ def wait_until(condition, limit_s: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+def stop(experiment, moment: bytes, number: signal.Signals, **options) -> tuple[int, str]:
+    """Runs until the journal has a text, sends a signal; returns exit code and what was told."""
+    command = experiment.process("--resume", **options)
+    runner = subprocess.Popen(command, cwd=experiment.root, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: holder(experiment.folder) == runner.pid and moment in journal(experiment))
+    runner.send_signal(number)
+    return runner.wait(30), runner.communicate()[1]
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signal_ends_everything_writes_what_there_is_and_costs_no_retry(experiment, number, code):
-    command = experiment.process(fake="--sleep 0.2", target=40)
-    runner = subprocess.Popen(command, cwd=experiment.root, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: (experiment.folder / "rounds.jsonl").exists() and b'"status":"merged"' in journal(experiment))
-    runner.send_signal(number)
-    _, told = runner.communicate(timeout=30)
-    assert runner.returncode == code
+    options = {"fake": "--sleep 0.2", "target": 24}
+    stopped, told = stop(experiment, b'"status":"merged"', number, **options)
+    assert stopped == code
     assert "go on with --resume" in told
     assert "Traceback" not in told
-    assert len(experiment.load()["samples"]) == experiment.manifest()["objects"]["box"]["count"] < 40
+    assert len(experiment.load()["samples"]) == experiment.manifest()["objects"]["box"]["count"] < 24
     assert experiment.manifest()["objects"]["box"]["failures"] == 0
-    assert experiment.run("--resume", target=40) == 0
+
+
+def test_signal_after_one_object_is_done(experiment):
+    options = {"fake": "--sleep 0.2", "target": 12}
+    for moment in (b'"status":"done"', b'"kind":"settings"'):
+        stopped, told = stop(experiment, moment, signal.SIGTERM, **options)
+        assert (stopped, "Traceback" in told) == (143, False)
+    assert experiment.run("--resume", **options) == 0
+    assert len(experiment.load("cup")["samples"]) == 12
 
 
 def journal(experiment) -> bytes:
-    return (experiment.folder / "rounds.jsonl").read_bytes()
+    path = experiment.folder / "rounds.jsonl"
+    return path.read_bytes() if path.exists() else b""
 
 
 def test_experiment_that_exists_is_not_touched_without_resume(experiment, capsys):

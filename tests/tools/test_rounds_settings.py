@@ -59,6 +59,13 @@ def test_bad_yaml_is_told(tmp_path, capsys, text):
     assert (code, told.count("\n")) == (2, 1)
 
 
+def test_unknown_flags_are_told_in_one_line(capsys):
+    code, told = run(capsys, "--merge_strid", "3")
+    assert (code, told.count("\n"), "did you mean --merge_stride?" in told) == (2, 1, True)
+    code, told = run(capsys, "--merge_stride")
+    assert (code, told.count("\n")) == (2, 1)
+
+
 def test_missing_files_are_told(tmp_path, capsys):
     assert run(capsys, "--config", str(tmp_path / "no.yaml"))[0] == 2
     code, told = run(capsys, "--exp_name", "e", "--object_code_list", str(tmp_path / "no.json"))

@@ -1,17 +1,20 @@
 """The command line of the scale runner."""
 
 import argparse
+import difflib
 import errno
 import logging
+import re
 import sys
 import types
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from gml.jobs import Interrupted
+from gml.jobs import Interrupted, interrupts
 from tools.rounds import journal as journals
 from tools.rounds import report
 from tools.rounds.errors import RoundsError
@@ -25,9 +28,33 @@ DESCRIPTION = "Runs a command in rounds until every object has its number of sam
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def build_parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """argparse with errors of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the parsing.
+
+        Raises:
+            RoundsError: always.
+        """
+        raise RoundsError(f"{message} (see --help)")
+
+    def check_flags(self, argv: Sequence[str]) -> None:
+        """Refuses unknown flags; argparse would complain about their values first.
+
+        Raises:
+            RoundsError: names the nearest known flag.
+        """
+        known = [flag for action in self._actions for flag in action.option_strings]
+        for flag in (word.split("=")[0] for word in argv if re.match(r"--\w", word)):
+            if flag not in known and " " not in flag:
+                near = difflib.get_close_matches(flag, known, 1)
+                raise RoundsError(f"unknown flag {flag}" + (f"; did you mean {near[0]}?" if near else " (see --help)"))
+
+
+def build_parser() -> Parser:
     """Returns the parser: a flag for every setting."""
-    parser = argparse.ArgumentParser(prog="scale_runner.py", description=DESCRIPTION, allow_abbrev=False)
+    parser = Parser(prog="scale_runner.py", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("what", nargs="?", choices=("run", "status"), default="run", help="status: how it stands")
     parser.add_argument("--config", type=Path, help="YAML file with any of the settings below; flags win")
     parser.add_argument("--dry_run", action="store_true", help="only print the plan and the disk that it needs")
@@ -65,17 +92,16 @@ def _settings_before(arguments: argparse.Namespace, given: dict[str, Any]) -> di
     goes_on = bool(given.get("resume")) or arguments.what == "status"
     name = str(given.get("exp_name", ""))
     folder = Path(str(given.get("experiments_dir", Settings.experiments_dir))) / name
-    if not goes_on or not name or not folder.is_dir():
-        return {}
-    lines = journals.read_lines(folder)
-    return next((line["settings"] for line in reversed(lines) if line["kind"] == "settings"), {})
+    return journals.settings_of(folder) if goes_on and name else {}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     try:
+        parser = build_parser()
+        parser.check_flags(sys.argv[1:] if argv is None else argv)
+        arguments = parser.parse_args(argv)
         settings = settings_from(arguments)
         if arguments.what == "status":
             return _status(settings)
@@ -111,7 +137,7 @@ def _dry_run(settings: Settings) -> int:
 def _run(settings: Settings) -> int:
     if not Path(settings.workdir).is_dir():
         raise RoundsError(f"workdir {settings.workdir} is no folder")
-    with locked(settings.folder), logging_redirect_tqdm():
+    with interrupts(), locked(settings.folder), logging_redirect_tqdm():
         journal, quotas, mergers = open_experiment(settings)
         progress = report.Progress(quotas)
         try:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tools.rounds.durable import replace_durably
 from tools.rounds.errors import DamagedError, RoundsError
@@ -22,6 +22,7 @@ from tools.rounds.errors import DamagedError, RoundsError
 JOURNAL, MANIFEST, LOCK = "rounds.jsonl", "manifest.json", "runner.lock"
 SETTLED = ("merged", "skipped", "surplus")
 SETTLED_STARTS = tuple(f'{{"kind":"round","status":"{status}"'.encode() for status in SETTLED)
+LOCK_TRIES, LOCK_PAUSE_S = 5, 0.1
 SNAPSHOT_S = 5.0
 SNAPSHOT_SHARE = 0.02  # of the time may go into snapshots: they grow with the experiment
 logger = logging.getLogger(__name__)
@@ -41,14 +42,22 @@ def locked(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RoundsError(f"experiment {folder} is being run by process {holder(folder)}") from None
+        if not _lock(file):
+            raise RoundsError(f"experiment {folder} is being run by process {holder(folder)}")
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _lock(file: IO[str]) -> bool:
+    for _ in range(LOCK_TRIES):  # somebody who asks for the holder has the lock for a moment
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_S)
+    return False
 
 
 def holder(folder: Path) -> int | None:
@@ -62,6 +71,13 @@ def holder(folder: Path) -> int | None:
         except BlockingIOError:
             return int(file.read() or 0)
     return None
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """Returns the settings with which an experiment ran last; empty if there is none."""
+    lines, _ = _read_journal(folder / JOURNAL)
+    lines = lines or _read_manifest(folder / MANIFEST) or []
+    return next((line["settings"] for line in reversed(lines) if line["kind"] == "settings"), {})
 
 
 def read_lines(folder: Path) -> list[dict[str, Any]]:
@@ -137,8 +153,12 @@ class Journal:
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._next_snapshot = 0.0
 
-    def append(self, line: Mapping[str, Any]) -> None:
+    def append(self, line: Mapping[str, Any], *, sync: bool = False) -> None:
         """Notes what happened.
+
+        Args:
+            line: what happened.
+            sync: on return it is on the disk, whatever happens to the power.
 
         Raises:
             OSError: the line could not be written whole.
@@ -146,6 +166,8 @@ class Journal:
         data = _encode(line)
         if (written := os.write(self._file, data)) < len(data):
             raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes could be written", str(self._path))
+        if sync:
+            os.fsync(self._file)
 
     def snapshot(self, describe: Callable[[], Mapping[str, Any]], *, force: bool = False) -> None:
         """Writes the manifest, unless the last one is recent.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gml.jobs import Job, JobPool, Slots, State, interrupts
+from gml.jobs import Job, JobPool, Slots, State
 from tools.rounds.cleanup import clean_round, folder_bytes
 from tools.rounds.errors import ResultError
 from tools.rounds.journal import Journal, now
@@ -42,18 +42,17 @@ class Runner:
             show: called whenever something may have changed.
 
         Raises:
-            Interrupted: a signal came; everything is noted, nothing runs any more.
+            Interrupted: a signal came (within `gml.jobs.interrupts`); everything is noted, nothing runs any more.
             OSError: the disk is full; what was noted before stays.
         """
         slots = Slots.gpus(self.settings.gpus, threads=self.settings.threads)
-        with interrupts():
-            try:
-                self._journal.snapshot(self.describe, force=True)
-                with JobPool(slots) as pool:
-                    self._loop(pool, show)
-                self._journal.snapshot(self.describe, force=True)
-            finally:
-                self._journal.close()
+        try:
+            self._journal.snapshot(self.describe, force=True)
+            with JobPool(slots) as pool:
+                self._loop(pool, show)
+            self._journal.snapshot(self.describe, force=True)
+        finally:
+            self._journal.close()
 
     def _loop(self, pool: JobPool, show: Callable[["Runner"], None]) -> None:
         try:
@@ -66,8 +65,9 @@ class Runner:
                 self._journal.snapshot(self.describe)
             show(self)
         except KeyboardInterrupt:
-            for merger in self._mergers:
-                merger.write()
+            for quota, merger in zip(self.quotas, self._mergers, strict=True):
+                if quota.status != DONE:
+                    merger.write()
             self._journal.snapshot(self.describe, force=True)
             raise
 
@@ -203,7 +203,7 @@ class Runner:
         count = min(quota.count, quota.target)
         quota.ended = {"kind": "object", "object_code": quota.object_code, "status": status, "count": count}
         quota.ended |= {"reason": reason, "time": now(), "cleaned": False}
-        self._journal.append(quota.ended)
+        self._journal.append(quota.ended, sync=True)
         if status == DONE:
             merger.drop_parts()
         logger.info(
