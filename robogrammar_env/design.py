@@ -12,35 +12,14 @@ outwards, each named by its joint, `long` if it is a long one), and the joints b
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any
+from functools import cached_property
 
 import networkx as nx
 
+from robogrammar_env.apr30 import LIMB_JOINTS, LIMB_LENGTHS, SPINE_JOINTS, apr30_graph, read_apr30_graph
 from robogrammar_env.errors import DesignSyntaxError, DesignTooLargeError, nearest
-from robogrammar_env.grammar import MAX_RULES, Grammar, load_grammar, ordered_edges, root_of
+from robogrammar_env.grammar import MAX_RULES, Grammar, load_grammar
 from robogrammar_env.robot import build_robot
-
-SPINE_JOINTS = {
-    "fixed": "make_fixed_body_joint",
-    "roll": "make_roll_body_joint",
-    "swing": "make_swing_body_joint",
-    "lift": "make_lift_body_joint",
-}
-"""Kinds of joint between torso segments, and the rule that makes each."""
-
-LIMB_JOINTS = {
-    "left_roll": "make_left_roll_limb_joint",
-    "right_roll": "make_right_roll_limb_joint",
-    "swing": "make_swing_limb_joint",
-    "acute_lift": "make_acute_lift_limb_joint",
-    "obtuse_lift": "make_obtuse_lift_limb_joint",
-    "backwards_lift": "make_backwards_lift_limb_joint",
-}
-"""Kinds of joint at the start of a leg link, and the rule that makes each."""
-
-_LIMB_LENGTHS = {False: "make_normal_limb_link", True: "make_long_limb_link"}
-_UNSEEN = ("label", "require_label", "id", "color")  # attributes that do not make a robot different
 
 
 @dataclass(frozen=True, order=True)
@@ -98,7 +77,7 @@ class RobotDesign:
 
     @property
     def num_rules(self) -> int:
-        """Length of the canonical rule sequence, the shortest there is: 3 a segment, 3 a leg link of one side, and 1."""
+        """Length of the canonical rule sequence, the shortest: 3 a segment, 3 a leg link of one side, and 1."""
         return 3 * len(self.segments) + 1 + 3 * len(self.limb_links)
 
     @property
@@ -128,7 +107,7 @@ class RobotDesign:
             return ["make_body_without_legs"]
         names = ["make_body_with_legs"]
         for link in leg:
-            names += [LIMB_JOINTS[link.joint], _LIMB_LENGTHS[link.long], "append_limb_link"]
+            names += [LIMB_JOINTS[link.joint], LIMB_LENGTHS[link.long], "append_limb_link"]
         return [*names[:-1], "end_limb"]
 
     @classmethod
@@ -144,27 +123,7 @@ class RobotDesign:
 
     def graph(self) -> nx.MultiDiGraph:
         """Returns the robot as a finished graph, with nodes named by place, the same as replaying `rules` makes."""
-        graph = nx.MultiDiGraph()
-        torso = _right_side("make_body_without_legs")[0]
-        for index, leg in enumerate(self.segments):
-            graph.add_node(f"torso_{index}", **torso)
-            if index:
-                _connect(graph, f"torso_{index - 1}", f"torso_{index}", SPINE_JOINTS[self.spine[index - 1]])
-            if leg:
-                self._add_leg(graph, index)
-        return graph
-
-    def _add_leg(self, graph: nx.MultiDiGraph, index: int) -> None:
-        _, mount, mount_edges = _leg_parts()
-        parent = f"mount_{index}"
-        graph.add_node(parent, **mount)
-        for data in mount_edges:
-            graph.add_edge(f"torso_{index}", parent, key=graph.number_of_edges(), **data)
-        for depth, link in enumerate(self.segments[index], start=1):
-            node = f"limb_{index}_{depth}"
-            graph.add_node(node, **_right_side(_LIMB_LENGTHS[link.long])[0])
-            _connect(graph, parent, node, LIMB_JOINTS[link.joint])
-            parent = node
+        return apr30_graph([[(link.joint, link.long) for link in leg] for leg in self.segments], self.spine)
 
     @classmethod
     def from_graph(cls, graph: nx.MultiDiGraph) -> "RobotDesign":
@@ -175,7 +134,8 @@ class RobotDesign:
             DesignSyntaxError: it is no robot of the apr30 grammar.
         """
         load_grammar("apr30").check_finished(graph)
-        return cls(*_GraphReader(graph).read())
+        legs, spine = read_apr30_graph(graph)
+        return cls(tuple(tuple(LimbLink(*link) for link in leg) for leg in legs), tuple(spine))
 
     def to_text(self) -> str:
         """Returns the readable form; `from_text` reads it back."""
@@ -305,96 +265,3 @@ def _limb_from_text(text: str) -> LimbLink:
     if length not in ([], ["long"]):
         raise DesignSyntaxError(f"expected a joint kind, with `long` after it for a long link, got {text.strip()!r}")
     return LimbLink(joint, bool(length))
-
-
-@cache
-def _right_side(rule: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Attributes of the (first) node and of the (first) edge that an apr30 rule makes."""
-    graph = load_grammar("apr30").rule(rule).rhs
-    nodes, edges = list(graph.nodes.values()), ordered_edges(graph)
-    return _seen(nodes[0]), _seen(edges[0][3]) if edges else {}
-
-
-@cache
-def _leg_parts() -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """Attributes of torso segment and mount, and of the two edges between them, from the rule that makes them."""
-    graph = load_grammar("apr30").rule("make_body_with_legs").rhs
-    edges = ordered_edges(graph)
-    body, mount = edges[0][:2]
-    between = [_seen(data) for tail, head, _, data in edges if (tail, head) == (body, mount)]
-    return _seen(graph.nodes[body]), _seen(graph.nodes[mount]), between
-
-
-def _seen(attributes: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in attributes.items() if name not in _UNSEEN}
-
-
-def _connect(graph: nx.MultiDiGraph, parent: str, child: str, rule: str) -> None:
-    graph.add_edge(parent, child, key=graph.number_of_edges(), **_right_side(rule)[1])
-
-
-class _GraphReader:
-    """Walks a finished graph from nose to tail."""
-
-    def __init__(self, graph: nx.MultiDiGraph) -> None:
-        self._graph = graph
-        self._left = set(graph)
-
-    def read(self) -> tuple[tuple[tuple[LimbLink, ...], ...], tuple[str, ...]]:
-        segments, spine = [], []
-        node: str | None = root_of(self._graph)
-        while node is not None:
-            self._take(node, [_leg_parts()[0]], "torso segment")
-            leg, joint, node = self._leave_segment(node)
-            segments.append(leg)
-            spine += [joint] if joint else []
-        if self._left:
-            raise self._error(f"parts that hang nowhere: {', '.join(sorted(self._left))}")
-        return tuple(segments), tuple(spine)
-
-    def _leave_segment(self, node: str) -> tuple[tuple[LimbLink, ...], str, str | None]:
-        """Returns a segment's leg, the joint behind it, and the next segment."""
-        _, _, mount_edges = _leg_parts()
-        edges = [(head, _seen(data)) for _, head, data in self._graph.out_edges(node, data=True)]
-        mounts = [head for head, data in edges if data in mount_edges]
-        rest = [(head, data) for head, data in edges if data not in mount_edges]
-        if len(mounts) not in (0, 2) or len(set(mounts)) > 1 or len(rest) > 1:
-            raise self._error(
-                f"torso segment {node} has neither no leg nor one mirrored pair, or two segments behind it"
-            )
-        leg = self._leg(mounts[0]) if mounts else ()
-        if not rest:
-            return leg, "", None
-        return leg, self._kind(rest[0][1], SPINE_JOINTS, "spine joint"), rest[0][0]
-
-    def _leg(self, mount: str) -> tuple[LimbLink, ...]:
-        self._take(mount, [_leg_parts()[1]], "mount")
-        links, node = [], mount
-        while edges := list(self._graph.out_edges(node, data=True)):
-            if len(edges) > 1:
-                raise self._error(f"leg part {node} branches")
-            _, node, data = edges[0]
-            joint = self._kind(_seen(data), LIMB_JOINTS, "limb joint")
-            lengths = [_right_side(rule)[0] for rule in _LIMB_LENGTHS.values()]
-            links.append(LimbLink(joint, bool(self._take(node, lengths, "leg link"))))
-        if not links:
-            raise self._error(f"the leg at {mount} has no links")
-        return tuple(links)
-
-    def _take(self, node: str, shapes: list[dict[str, Any]], what: str) -> int:
-        """Marks a node as read; returns which of the shapes that are allowed here it has."""
-        data = _seen(self._graph.nodes[node])
-        if data not in shapes or node not in self._left:
-            raise self._error(f"{node} is no {what}")
-        self._left.remove(node)
-        return shapes.index(data)
-
-    def _kind(self, data: dict[str, Any], kinds: dict[str, str], what: str) -> str:
-        for kind, rule in kinds.items():
-            if _right_side(rule)[1] == data:
-                return kind
-        raise self._error(f"no {what} has the attributes {data}")
-
-    @staticmethod
-    def _error(problem: str) -> DesignSyntaxError:
-        return DesignSyntaxError(f"the graph is no robot of the apr30 grammar: {problem}")

@@ -4,6 +4,7 @@ A file is a list of `digraph NAME { ... }`, each with subgraphs that hold node s
 statements `a -> b [key=value, ...];`. Comments are `//`, `/* */` and `#`.
 """
 
+import itertools
 import re
 from dataclasses import dataclass, field
 
@@ -130,7 +131,7 @@ class _Reader:
         attributes = self._attributes() if self._accept("[") else {}
         if len(names) == 1:
             return [Statement(side, (names[0],), attributes, line)]
-        return [Statement(side, pair, attributes, line) for pair in zip(names, names[1:], strict=False)]
+        return [Statement(side, pair, attributes, line) for pair in itertools.pairwise(names)]
 
     def _attributes(self) -> dict[str, Token]:
         attributes: dict[str, Token] = {}
