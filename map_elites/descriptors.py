@@ -67,12 +67,16 @@ def _counted(name: str, label: str, highest: int, lowest: int = 1) -> Descriptor
 
 
 BEHAVIOUR = (
-    Descriptor("ground_contact_share", "share of links touching the ground", "", 0.0, 1.0, 10),
-    Descriptor("body_height", "mean body height / height at rest", "", 0.0, 2.0, 10),
-    Descriptor("body_height_m", "mean body height", "m", 0.0, 0.5, 10),
-    Descriptor("pitch_rad_rms", "pitch, root mean square", "rad", 0.0, 1.0, 10),
-    Descriptor("lateral_drift_m", "sideways drift over an episode", "m", -2.0, 2.0, 10),
-    Descriptor("energy_w", "mean mechanical power", "W", 0.0, 20.0, 10),
+    Descriptor("ground_contact_share", "share of feet on the ground, mean", "", 0.0, 1.0, 10),
+    Descriptor("body_height", "height of the body's centre, mean", "m", 0.0, 0.4, 10),
+    Descriptor("body_height_ratio", "height of the body's centre / height at rest", "", 0.0, 1.5, 10),
+    Descriptor("pitch_rms_rad", "pitch, root mean square", "rad", 0.0, 1.0, 10),
+    Descriptor("roll_rms_rad", "roll, root mean square", "rad", 0.0, 1.0, 10),
+    Descriptor("lateral_drift_m", "sideways drift over an episode", "m", 0.0, 2.0, 10),
+    Descriptor("heading_change_rad", "turn away from +x over an episode", "rad", 0.0, math.pi, 10),
+    Descriptor("energy_w", "mechanical power of all motors, mean", "W", 0.0, 10.0, 10),
+    Descriptor("joint_speed_rad_s", "joint speed, mean", "rad/s", 0.0, 5.0, 10),
+    Descriptor("step_rate_hz", "how often a foot comes down", "1/s", 0.0, 5.0, 10),
 )
 BODY = (
     _counted("joints", "joints", 24),

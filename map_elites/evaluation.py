@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from map_elites.archive import AddResult, Archive, ArchiveError, Cell, Elite, Score
+from map_elites.archive import AddResult, Archive, Cell, Elite, Score
 from map_elites.descriptors import mean_by_name
 
 FITNESS, OBJECTIVE = "speed_m_s", "robogrammar_objective"
+NO_DESCRIPTORS = ("steps", "return")  # episode values that say nothing about the body
 REFERENCE_SEED = 0  # no reset noise, first terrain layout: what RoboGrammar's own objective is measured on
 CONTESTS, VERIFICATION = 1, 2  # branches of the run's seed
 
@@ -39,35 +40,39 @@ def draw_seeds(run_seed: int, branch: int, order_id: int, count: int) -> tuple[i
 
 
 def score_episodes(
-    episodes: Sequence[Mapping[str, float]], *, body: Mapping[str, float], policy_version: int, reference: bool
+    episodes: Sequence[Mapping[str, float]],
+    *,
+    body: Mapping[str, float],
+    policy_version: int,
+    count_reference: bool = True,
 ) -> Score:
     """One score from the episodes of one body in one order.
 
     Args:
-        episodes: Episode values by name, in the order of the order's seeds.
+        episodes: Episode values by name; the first one ran on `REFERENCE_SEED` and gives RoboGrammar's objective.
         body: Body descriptors, joined to the behaviour descriptors.
         policy_version: Weights behind all of the episodes.
-        reference: The first episode ran on `REFERENCE_SEED`: it gives RoboGrammar's objective and nothing else.
+        count_reference: Whether fitness and behaviour are means over the reference episode too.
 
     Raises:
         EvaluationFailed: No episode, no speed, or a speed or descriptor that is not finite.
     """
-    noisy = list(episodes[1:] if reference else episodes)
-    if not noisy or any(FITNESS not in row for row in noisy):
+    counted = list(episodes if count_reference else episodes[1:])
+    if not counted or any(FITNESS not in row for row in counted):
         raise EvaluationFailed("an episode ended without a speed")
-    means = {**mean_by_name(noisy), **body}
+    means = {**mean_by_name(counted), **body}
+    objective = episodes[0].get(OBJECTIVE, math.nan)
+    for name in (OBJECTIVE, *NO_DESCRIPTORS):
+        means.pop(name, None)
     bad = sorted(name for name, value in means.items() if not math.isfinite(value))
     if bad:
         raise EvaluationFailed(f"not finite: {', '.join(bad)}")
-    objective = episodes[0].get(OBJECTIVE) if reference else None
-    fitness = means.pop(FITNESS)
-    means.pop(OBJECTIVE, None)
     return Score(
-        fitness=fitness,
+        fitness=means.pop(FITNESS),
         descriptors=means,
         policy_version=policy_version,
-        episodes=len(noisy),
-        robogrammar_objective=objective if objective is not None and math.isfinite(objective) else None,
+        episodes=len(counted),
+        robogrammar_objective=objective if math.isfinite(objective) else None,
     )
 
 
@@ -128,15 +133,3 @@ def _find_blocked(archive: Archive, wanted: Mapping[int, Cell], rescored: Mappin
         if not found:
             return blocked
         blocked |= found
-
-
-def usable(archive: Archive, score: Score) -> None:
-    """Checks that a score has a cell.
-
-    Raises:
-        EvaluationFailed: It lacks a descriptor of the grid.
-    """
-    try:
-        archive.cell_of(score.descriptors)
-    except ArchiveError as error:
-        raise EvaluationFailed(str(error)) from None
