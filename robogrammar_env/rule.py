@@ -204,18 +204,31 @@ def _matches(pattern: nx.MultiDiGraph, graph: nx.MultiDiGraph) -> Iterator[dict[
             yield dict(mapping)
             return
         node = nodes[len(mapping)]
-        for candidate in graph:
-            if candidate not in mapping.values() and _fits(pattern, graph, {**mapping, node: candidate}, node):
-                yield from extend({**mapping, node: candidate})
+        for candidate in _candidates(pattern, graph, mapping, node):
+            extended = {**mapping, node: candidate}
+            if candidate not in mapping.values() and _edges_exist(pattern, graph, extended, node):
+                yield from extend(extended)
 
     return extend({})
 
 
-def _fits(pattern: nx.MultiDiGraph, graph: nx.MultiDiGraph, mapping: dict[str, str], node: str) -> bool:
-    """Whether `node` has its required label, and its edges to nodes mapped so far exist in the graph."""
+def _candidates(pattern: nx.MultiDiGraph, graph: nx.MultiDiGraph, mapping: dict[str, str], node: str) -> list[str]:
+    """Graph nodes, in order, that have the label `node` requires and are next to its neighbours mapped so far."""
     required = pattern.nodes[node].get("require_label", "")
-    if required and graph.nodes[mapping[node]].get("label") != required:
-        return False
+    found = [other for other, data in graph.nodes(data=True) if not required or data.get("label") == required]
+    for tail in pattern.predecessors(node):
+        if tail in mapping:
+            found = [other for other in found if graph.has_edge(mapping[tail], other)]
+    for head in pattern.successors(node):
+        if head in mapping:
+            found = [other for other in found if graph.has_edge(other, mapping[head])]
+        else:
+            found = [other for other in found if graph.adj[other]]
+    return found
+
+
+def _edges_exist(pattern: nx.MultiDiGraph, graph: nx.MultiDiGraph, mapping: dict[str, str], node: str) -> bool:
+    """Whether the edges between `node` and the nodes that are mapped so far are in the graph."""
     edges = itertools.chain(pattern.in_edges(node, data=True), pattern.out_edges(node, data=True))
     return all(
         _edges_between(graph, mapping[tail], mapping[head], data.get("require_label", ""))
