@@ -21,12 +21,13 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from map_elites.descriptors import Descriptor, make_axes
+from map_elites.errors import UserError
 
 T = TypeVar("T")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
     """Settings are wrong; `problems` holds one line for each thing to mend."""
 
     def __init__(self, problems: list[str]) -> None:

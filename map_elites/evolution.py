@@ -7,6 +7,7 @@ reports back what happened. With the same reports in the same order it does the 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,7 @@ class Evolution:
         contests: Queue of bodies to be scored.
         counters: What happened so far.
         trained: Ids of bodies that have trained.
+        waits: Queue entries of the bodies being scored, by order.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class Evolution:
         self.initial: list[int] = []
         self._mixes = [TrainingMix() for _ in range(plan.workers)]
         self._sent: list[tuple[int, ...] | None] = [() for _ in range(plan.workers)]
-        self._waits: dict[int, dict[int, Wait]] = {}
+        self.waits: dict[int, dict[int, Wait]] = {}
         self._changed = True  # something happened that may change who trains
 
     # -- what to do next -------------------------------------------------------------------------------------------
@@ -132,7 +134,7 @@ class Evolution:
         if self.warming_up:
             return
         while found := self.contests.next_order(self.archive, self._guess_cell, self.steps_left(env_steps)):
-            order, self._waits[found[0].order_id] = found
+            order, self.waits[found[0].order_id] = found
             yield order
 
     def _train_commands(self, resting: bool) -> Iterator[TrainCommand]:
@@ -186,7 +188,7 @@ class Evolution:
             return
         newborn = self.nursery[number]
         newborn.steps += steps
-        newborn.recent.append(dict(info))
+        newborn.recent.append({name: value for name, value in info.items() if math.isfinite(value)})
         self._changed |= self.warming_up
         if newborn.training and not self.warming_up and newborn.steps >= self.plan.newborn_steps:
             newborn.training, self._changed = False, True
@@ -226,7 +228,7 @@ class Evolution:
     ) -> Settlement:
         """Scores of an order are in: failures are recorded, the rest is settled."""
         order = self.contests.finish(order_id)
-        waits = self._waits.pop(order_id, {})
+        waits = self.waits.pop(order_id, {})
         if order is None:
             return Settlement()
         self._changed = True
