@@ -189,6 +189,35 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+FLAGS = {  # flag -> setting
+    "results_dir": "run.results_dir",
+    "run_name": "run.name",
+    "seed": "run.seed",
+    "max_workers": "run.max_workers",
+    "total_steps": "run.total_steps",
+    "terrain": "environment.terrain",
+    "engine": "environment.engine",
+    "mode": "run.mode",
+    "log_file": "run.log_file",
+}
+
+
+def nest(key: str, value: Any) -> dict[str, Any]:
+    """`nest("ppo.clip", 0.1)` is `{"ppo": {"clip": 0.1}}`."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def nest_flags(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Moves settings called by their flag to their place in the config; others stay where they are."""
+    nested: dict[str, Any] = {key: value for key, value in settings.items() if key not in FLAGS}
+    for flag, key in FLAGS.items():
+        if flag in settings:
+            nested = merge(nested, nest(key, settings[flag]))
+    return nested
+
+
 def build(section: type[T], data: Mapping[str, Any]) -> T:
     """Makes a section, and the sections in it, from plain data.
 

@@ -9,3 +9,11 @@ class UserError(ValueError):
 
 class RunFailedError(RuntimeError):
     """The run cannot go on, or what it left is damaged: exit code 1."""
+
+
+class Interrupted(Exception):
+    """A signal asked the run to end; its checkpoint has been written: exit code 128 + signal."""
+
+    def __init__(self, signal_number: int) -> None:
+        self.signal_number = signal_number
+        super().__init__(f"ended by signal {signal_number}")

@@ -83,10 +83,14 @@ class Settlement:
     Attributes:
         results: What happened to each challenger and each elite scored again, by id.
         blocked: Undecided ids, with the id of the incumbent that has to be scored together with them.
+        scores: The scores behind it, by id.
+        failed: Reasons, by id, of bodies without a score.
     """
 
     results: dict[int, AddResult] = field(default_factory=dict)
     blocked: dict[int, int] = field(default_factory=dict)
+    scores: Mapping[int, Score] = field(default_factory=dict)
+    failed: Mapping[int, str] = field(default_factory=dict)
 
 
 def settle(archive: Archive, challengers: Sequence[Elite], rescored: Mapping[int, Score]) -> Settlement:

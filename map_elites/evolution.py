@@ -111,7 +111,7 @@ class Evolution:
         if self.warming_up and env_steps >= self.plan.warmup_steps:
             self._end_warmup()
         orders = list(self._orders(env_steps))
-        resting = self.steps_left(env_steps) <= 0
+        resting = self.steps_left(env_steps) <= self.plan.slack_steps
         return [*self._train_commands(resting), *orders]
 
     def steps_left(self, env_steps: int) -> int:
@@ -251,6 +251,7 @@ class Evolution:
             if not self.contests.again(number, opponent, waits.get(number, Wait())):
                 self.counters.gave_up += 1
                 self.nursery.pop(number)
+        settlement.scores, settlement.failed = scores, failed
         return settlement
 
     def _scores(

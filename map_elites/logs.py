@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,6 +39,17 @@ class RunLog:
     def __init__(self, paths: Iterable[Path]) -> None:
         self.paths = list(dict.fromkeys(path.absolute() for path in paths))
         self._handlers: list[LogFile] = []
+
+    @staticmethod
+    def check_path(path: Path) -> None:
+        """Checks, without touching anything, that a log file can be written.
+
+        Raises:
+            UserError: Its folder is missing, or permissions forbid it.
+        """
+        existing = path if path.exists() else path.absolute().parent
+        if path.is_dir() or not existing.exists() or not os.access(existing, os.W_OK):
+            raise UserError(f"cannot write log file {path}; choose another one with --log-file")
 
     def open(self) -> None:
         """Starts writing.

@@ -12,6 +12,8 @@ STEPS_PER_INITIAL = 1250  # likewise for the first population
 NEWBORN_SHARE_OF_RUN = 0.01  # a newborn's guaranteed steps are at most this share of the run
 FEWEST_NEWBORN_STEPS = 256  # two episodes
 UPDATES_PER_RUN = 16  # an update waits for at most this fraction of the run's steps
+ROUND_SHARE = 0.015  # the segments that are rolled out at a time are at most this share of the run
+SHORTEST_SEGMENT = 8
 SLACK = 0.01  # a run may end this share of its steps early rather than start something that overshoots
 
 
@@ -77,6 +79,12 @@ def make_plan(
 def update_size(wanted: int, total_steps: int) -> int:
     """Steps between two updates: what the config asks for, or less in a short run."""
     return max(1, min(wanted, total_steps // UPDATES_PER_RUN))
+
+
+def segment_size(wanted: int, plan: Plan) -> int:
+    """Steps of a segment: what the config asks for, or less, so that a short run can end near its budget."""
+    most = int(plan.total_steps * ROUND_SHARE) // (plan.workers * plan.places)
+    return min(wanted, max(SHORTEST_SEGMENT, most))
 
 
 @dataclass

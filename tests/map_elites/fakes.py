@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from map_elites.archive import Elite, Score
 from map_elites.contests import EvaluationOrder
+from map_elites.crew import CrewEvent, CrewStatus, EpisodeDone, Learned, OrderDone
 from map_elites.descriptors import Descriptor
 from map_elites.evolution import Evolution
 from map_elites.variation import DesignSpace
@@ -151,3 +153,63 @@ class ToyWorkers:
             self.evolution.evaluation_finished(order.order_id, self.version, results, failed)
         self.version += 1
         return not self.evolution.finished(self.env_steps)
+
+
+class ToyCrew(ToyWorkers):
+    """`ToyWorkers` as a crew: a round per poll."""
+
+    def __init__(self, evolution: Evolution, *, before: int = 0) -> None:
+        super().__init__(evolution)
+        self.env_steps = before
+        self.events: list[CrewEvent] = []
+        self.stopped = self.frozen = False
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def carry_out(self, command) -> None:
+        """Remembers the command for the next poll."""
+        if isinstance(command, EvaluationOrder):
+            self.orders.append(command)
+        else:
+            self.mixes[command.worker] = command.bodies
+
+    def poll(self, timeout_s: float) -> list[CrewEvent]:
+        """Plays a round."""
+        events, self.events = self.events, []
+        for worker, bodies in sorted(self.mixes.items()):
+            for number in bodies:
+                try:
+                    info = self.play(number, worker)
+                except KeyError:
+                    continue
+                self.env_steps += 128
+                events.append(EpisodeDone(number, 128, info))
+        orders, self.orders = self.orders, []
+        for order in orders:
+            steps = len(order.bodies) * len(order.seeds) * 128
+            self.env_steps += steps
+            results = {n: [self.play(n, seed) for seed in order.seeds] for n in order.bodies}
+            events.append(OrderDone(order.order_id, self.version, results, {}, steps))
+        if not self.frozen:
+            self.version += 1
+            events.append(Learned({"kl": 0.01, "policy_lag_mean": 1.0, "batch_steps": 100.0, "policy_loss": -0.1}))
+        return events
+
+    def status(self) -> CrewStatus:
+        """Everything was used."""
+        experience = {"received": self.env_steps, "used": self.env_steps, "dropped": 0}
+        return CrewStatus(self.version, self.version - 1, experience)
+
+    def write_checkpoint(self, folder: Path) -> None:
+        """Writes what it has learned."""
+        (folder / "learner.json").write_text(str(self.version))
+
+    def finish(self) -> list[CrewEvent]:
+        """Rests."""
+        self.mixes, self.frozen = {}, True
+        return []
+
+    def stop(self) -> None:
+        """Ends."""
+        self.stopped = True
