@@ -242,8 +242,9 @@ class Archive:
         return [{**entry, "history": self.get(entry["id"]).history} for entry in self.to_json()]
 
     def save(self, path: Path) -> None:
-        """Writes `archive.json` atomically."""
-        write_atomically(path, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
+        """Writes `archive.json` atomically, one elite per line."""
+        lines = ",\n".join(json.dumps(entry, allow_nan=False) for entry in self.to_json())
+        write_atomically(path, f"[\n{lines}\n]\n")
 
 
 def _published(elite: Elite, cell: Cell) -> dict[str, Any]:

@@ -11,20 +11,19 @@ from typing import Any
 from map_elites.archive import ArchiveError, read_archive
 from map_elites.contests import Wait
 from map_elites.errors import RunFailedError
-from map_elites.evolution import Counters, Evolution
+from map_elites.evolution import Evolution
 from map_elites.files import write_atomically
 from map_elites.nursery import Newborn
+from map_elites.search import Counters, Search
 
 FORMAT = 1
 STATE_FILE = "state.json"
 
 
-def search_state(evolution: Evolution) -> dict[str, Any]:
-    """Everything that the search remembers, as plain data. Bodies being scored right now will be scored again."""
-    nursery, contests = evolution.nursery, evolution.contests
-    waits = {number: wait for flight in evolution.waits.values() for number, wait in flight.items()}
-    return {
-        "archive": evolution.archive.to_state(),
+def search_state(search: Search) -> dict[str, Any]:
+    """Everything that a search remembers, as plain data. Bodies being scored right now will be scored again."""
+    state = {
+        "archive": search.archive.to_state(),
         "newborns": [
             {
                 "id": newborn.id,
@@ -34,45 +33,57 @@ def search_state(evolution: Evolution) -> dict[str, Any]:
                 "training": newborn.training,
                 "recent": [dict(row) for row in newborn.recent],
             }
-            for newborn in nursery
+            for newborn in search.nursery
         ],
-        "born": nursery.born,
-        "waiting": [[n, w.rounds, sorted(w.opponents)] for n, w in {**waits, **contests.waiting}.items()],
+        "born": search.nursery.born,
+        "failures": [[list(rules), reasons] for rules, reasons in search.failures.items()],
+        "counters": asdict(search.counters),
+        "trained": sorted(search.trained),
+        "rng": search.rng.bit_generator.state,
+    }
+    return state | (_contest_state(search) if isinstance(search, Evolution) else {})
+
+
+def _contest_state(evolution: Evolution) -> dict[str, Any]:
+    contests = evolution.contests
+    flying = {number: wait for flight in evolution.waits.values() for number, wait in flight.items()}
+    return {
+        "waiting": [[n, wait.rounds, sorted(wait.opponents)] for n, wait in {**flying, **contests.waiting}.items()],
         "orders": contests.orders,
-        "failures": [[list(rules), reasons] for rules, reasons in evolution.failures.items()],
-        "counters": asdict(evolution.counters),
-        "trained": sorted(evolution.trained),
         "initial": evolution.initial,
         "warming_up": evolution.warming_up,
-        "rng": evolution.rng.bit_generator.state,
     }
 
 
-def restore_search(evolution: Evolution, state: Mapping[str, Any], read_design: Callable[[Sequence[int]], Any]) -> None:
+def restore_search(search: Search, state: Mapping[str, Any], read_design: Callable[[Sequence[int]], Any]) -> None:
     """Puts a fresh search into the state that `search_state` described.
 
     Raises:
         ArchiveError, KeyError, TypeError, ValueError: The state is damaged.
     """
-    saved = read_archive(state["archive"], axes=evolution.archive.axes, read_design=read_design)
-    for elite in saved:
-        evolution.archive.add(elite)
+    for elite in read_archive(state["archive"], axes=search.archive.axes, read_design=read_design):
+        search.archive.add(elite)
     for entry in state["newborns"]:
         newborn = Newborn(int(entry["id"]), read_design(entry["rules"]), tuple(entry["parent_ids"]))
         newborn.steps, newborn.training = int(entry["steps"]), bool(entry["training"])
         newborn.recent.extend(entry["recent"])
-        evolution.nursery.put(newborn)
-    evolution.nursery.born = int(state["born"])
+        search.nursery.put(newborn)
+    search.nursery.born = int(state["born"])
+    search.failures.update({tuple(rules): list(reasons) for rules, reasons in state["failures"]})
+    search.counters = Counters(**state["counters"])
+    search.trained.update(map(int, state["trained"]))
+    search.rng.bit_generator.state = state["rng"]
+    if isinstance(search, Evolution):
+        _restore_contests(search, state)
+
+
+def _restore_contests(evolution: Evolution, state: Mapping[str, Any]) -> None:
     evolution.contests.waiting.update(
         {int(number): Wait(int(rounds), set(opponents)) for number, rounds, opponents in state["waiting"]}
     )
     evolution.contests.orders = int(state["orders"])
-    evolution.failures.update({tuple(rules): list(reasons) for rules, reasons in state["failures"]})
-    evolution.counters = Counters(**state["counters"])
-    evolution.trained.update(map(int, state["trained"]))
     evolution.initial = [int(number) for number in state["initial"]]
     evolution.warming_up = bool(state["warming_up"])
-    evolution.rng.bit_generator.state = state["rng"]
 
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
@@ -99,7 +110,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def restore_or_fail(
-    evolution: Evolution, folder: Path, state: Mapping[str, Any], read_design: Callable[[Sequence[int]], Any]
+    search: Search, folder: Path, state: Mapping[str, Any], read_design: Callable[[Sequence[int]], Any]
 ) -> None:
     """`restore_search`, with one clear error.
 
@@ -107,6 +118,6 @@ def restore_or_fail(
         RunFailedError: The state is damaged.
     """
     try:
-        restore_search(evolution, state["search"], read_design)
+        restore_search(search, state["search"], read_design)
     except (ArchiveError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFailedError(f"checkpoint {folder / STATE_FILE} is damaged: {error}") from None

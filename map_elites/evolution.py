@@ -8,37 +8,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from map_elites.archive import Archive, ArchiveError, Cell, Elite, Score
-from map_elites.config import EvaluationConfig, EvolutionConfig
+from map_elites.archive import ArchiveError, Cell
 from map_elites.contests import Contests, EvaluationOrder, Wait
 from map_elites.descriptors import mean_by_name
-from map_elites.evaluation import EvaluationFailed, Settlement, score_episodes, settle
-from map_elites.nursery import Nursery
-from map_elites.schedule import Plan, TrainingMix
-from map_elites.variation import Variation
+from map_elites.evaluation import Settlement, settle
+from map_elites.schedule import TrainingMix
+from map_elites.search import Search
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class World:
-    """Where the run takes place, as far as the search has to know.
-
-    Attributes:
-        terrain: Its name.
-        engine: Physics engine, by name.
-        describe: Body descriptors of a design.
-    """
-
-    terrain: str
-    engine: str
-    describe: Callable[[Any], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -49,53 +30,24 @@ class TrainCommand:
     bodies: tuple[int, ...]
 
 
-@dataclass
-class Counters:
-    """What happened so far; part of every checkpoint."""
-
-    evaluations: int = 0
-    failed_evaluations: int = 0
-    entered: int = 0
-    gave_up: int = 0
-
-
-class Evolution:
-    """The state of the search.
+class Evolution(Search):
+    """The evolution under a shared policy.
 
     Attributes:
-        archive: The elites.
-        nursery: Bodies that are not elites (yet).
-        failures: Reasons of failures by rule sequence.
         contests: Queue of bodies to be scored.
-        counters: What happened so far.
-        trained: Ids of bodies that have trained.
         waits: Queue entries of the bodies being scored, by order.
+        warming_up: Random bodies train, nobody is scored yet.
+        initial: Ids of those random bodies.
     """
 
-    def __init__(
-        self,
-        *,
-        plan: Plan,
-        evolution: EvolutionConfig,
-        evaluation: EvaluationConfig,
-        archive: Archive,
-        variation: Variation,
-        world: World,
-        run_seed: int,
-    ) -> None:
-        self.plan, self.max_strikes = plan, evaluation.max_strikes
-        self.archive, self.world = archive, world
-        self.rng = np.random.default_rng(np.random.SeedSequence([run_seed, 0]))
-        self.contests = Contests(plan, evaluation, run_seed)
-        self.nursery = Nursery(evolution, variation, archive, self.rng, self.set_aside)
-        self.failures: dict[tuple[int, ...], list[str]] = {}
-        self.counters = Counters()
-        self.trained: set[int] = set()
+    def __init__(self, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.contests = Contests(self.plan, self.evaluation, self.run_seed)
+        self.waits: dict[int, dict[int, Wait]] = {}
         self.warming_up = True
         self.initial: list[int] = []
-        self._mixes = [TrainingMix() for _ in range(plan.workers)]
-        self._sent: list[tuple[int, ...] | None] = [() for _ in range(plan.workers)]
-        self.waits: dict[int, dict[int, Wait]] = {}
+        self._mixes = [TrainingMix() for _ in range(self.plan.workers)]
+        self._sent: list[tuple[int, ...] | None] = [() for _ in range(self.plan.workers)]
         self._changed = True  # something happened that may change who trains
 
     # -- what to do next -------------------------------------------------------------------------------------------
@@ -121,14 +73,6 @@ class Evolution:
     def finished(self, env_steps: int) -> bool:
         """Whether the steps are used up and every order is back."""
         return not self.contests.flights and self.plan.total_steps - env_steps <= self.plan.slack_steps
-
-    def design_of(self, number: int) -> Any:
-        """The design of a body in training, waiting, or in the archive.
-
-        Raises:
-            KeyError: No such body (any more).
-        """
-        return self.nursery[number].design if number in self.nursery else self.archive.get(number).design
 
     def _orders(self, env_steps: int) -> Iterator[EvaluationOrder]:
         if self.warming_up:
@@ -195,29 +139,16 @@ class Evolution:
             self.contests.enter(number)
 
     def body_failed(self, number: int, reason: str, worker: int | None = None) -> None:
-        """A body's simulation failed; after `max_strikes` failures it is set aside for good.
-
-        Args:
-            number: The body.
-            reason: What went wrong.
-            worker: The worker that no longer trains the body; it gets its bodies anew.
-        """
+        """A body's simulation failed; `worker` (if it trained there) gets its bodies anew, without it if set aside."""
         if worker is not None:
             self._sent[worker] = None
-        try:
-            design = self.design_of(number)
-        except KeyError:
-            return
-        reasons = self.failures.setdefault(design.rules, [])
-        reasons.append(reason)
-        log.warning("body %d failed (%d of %d): %s; %s", number, len(reasons), self.max_strikes, reason, design)
-        if self.set_aside(design):
-            log.warning("body %d is set aside after %d failures: %s", number, len(reasons), design)
-            self._drop(number)
+        super().body_failed(number, reason, worker)
 
-    def set_aside(self, design: Any) -> bool:
-        """Whether a design failed too often to be tried again."""
-        return len(self.failures.get(design.rules, ())) >= self.max_strikes
+    def drop(self, number: int) -> None:
+        """Takes a body out of everything."""
+        super().drop(number)
+        self._changed = True
+        self.contests.forget(number)
 
     def evaluation_finished(
         self,
@@ -232,14 +163,14 @@ class Evolution:
         if order is None:
             return Settlement()
         self._changed = True
-        scores, failed = self._scores(policy_version, results, dict(failed))
+        scores, failed = self.scores_of(policy_version, results, dict(failed))
         self.counters.evaluations += len(order.bodies)
         self.counters.failed_evaluations += len(failed)
         for number, reason in sorted(failed.items()):
             self._evaluation_failed(number, reason, waits.get(number))
         settlement = settle(
             self.archive,
-            [self._challenger(n, score) for n, score in scores.items() if n in self.nursery],
+            [self.elite_of(n, score) for n, score in scores.items() if n in self.nursery],
             {n: score for n, score in scores.items() if n in self.archive},
         )
         for number, result in settlement.results.items():
@@ -254,42 +185,10 @@ class Evolution:
         settlement.scores, settlement.failed = scores, failed
         return settlement
 
-    def _scores(
-        self,
-        policy_version: int,
-        results: Mapping[int, Sequence[Mapping[str, float]]],
-        failed: dict[int, str],
-    ) -> tuple[dict[int, Score], dict[int, str]]:
-        """Scores by id; what gives no score joins the failures."""
-        scores = {}
-        for number, episodes in sorted(results.items()):
-            try:
-                body = self.world.describe(self.design_of(number))
-                score = score_episodes(episodes, body=body, policy_version=policy_version)
-                self.archive.cell_of(score.descriptors)
-                scores[number] = score
-            except KeyError:  # removed meanwhile
-                continue
-            except (EvaluationFailed, ArchiveError) as error:
-                failed[number] = str(error)
-        return scores, failed
-
     def _evaluation_failed(self, number: int, reason: str, wait: Wait | None) -> None:
         self.body_failed(number, f"evaluation: {reason}")
         if number in self.nursery:
             self.contests.waiting[number] = wait or Wait()
-
-    def _challenger(self, number: int, score: Score) -> Elite:
-        newborn = self.nursery[number]
-        return Elite(
-            id=number,
-            design=newborn.design,
-            score=score,
-            joints=newborn.design.num_joints,
-            terrain=self.world.terrain,
-            engine=self.world.engine,
-            parent_ids=newborn.parent_ids,
-        )
 
     def _guess_cell(self, number: int) -> Cell | None:
         if number not in self.nursery or not self.nursery[number].recent:
@@ -299,11 +198,3 @@ class Evolution:
             return self.archive.cell_of({**mean_by_name(newborn.recent), **self.world.describe(newborn.design)})
         except ArchiveError:
             return None
-
-    def _drop(self, number: int) -> None:
-        """Takes a body out of everything."""
-        self._changed = True
-        self.nursery.pop(number)
-        self.contests.forget(number)
-        if number in self.archive:
-            self.archive.remove(number)

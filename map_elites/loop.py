@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from map_elites.errors import Interrupted
 from map_elites.evaluation import Settlement
 from map_elites.report import Reporter
 from map_elites.run_folder import RunFolder
+from map_elites.search import Counters
 from map_elites.verification import verify_elites
 
 log = logging.getLogger(__name__)
@@ -27,14 +28,14 @@ log = logging.getLogger(__name__)
 POLL_S = 0.05
 
 
-class Search(Protocol):
+class RunnableSearch(Protocol):
     """What decides: the evolution under a shared policy, or the one where everybody learns alone."""
 
     archive: Archive
-    counters: Any
+    counters: Counters
     trained: set[int]
 
-    def commands(self, env_steps: int) -> list[Any]:
+    def commands(self, env_steps: int) -> Sequence[Any]:
         """What the crew should do now."""
 
     def finished(self, env_steps: int) -> bool:
@@ -96,7 +97,7 @@ class Loop:
     def __init__(
         self,
         *,
-        search: Search,
+        search: RunnableSearch,
         crew: Crew,
         reporter: Reporter,
         folder: RunFolder,

@@ -13,11 +13,12 @@ from map_elites.checkpoint import read_state, restore_or_fail, search_state
 from map_elites.config import ConfigError, merge, to_yaml
 from map_elites.descriptors import find_descriptor
 from map_elites.errors import Interrupted, RunFailedError, UserError
-from map_elites.evolution import Evolution, World
+from map_elites.evolution import Evolution
 from map_elites.files import write_atomically
 from map_elites.logs import RunLog
 from map_elites.run_folder import RunFolder, check_new_folder, default_name, make_folder, open_folder
 from map_elites.schedule import Plan, make_plan
+from map_elites.search import World
 from map_elites.trainer.bodies import describe, design_space, read_design
 from map_elites.trainer.settings import TrainConfig, config_from, load_config
 from map_elites.variation import Variation

@@ -124,7 +124,8 @@ class SharedCrew:
 
     def status(self) -> CrewStatus:
         """Figures for logs and summary."""
-        return CrewStatus(self._supervisor.policy_version, self._updates, self._supervisor.counters())
+        counts = {name.removeprefix("experience_"): n for name, n in self._supervisor.counters().items()}
+        return CrewStatus(self._supervisor.policy_version, self._updates, counts)
 
     def write_checkpoint(self, folder: Path) -> None:
         """Writes learner and counters."""
@@ -146,7 +147,7 @@ def _supervisor_class(config: TrainConfig) -> Any:
         from shared_ppo.process_supervisor import ProcessSupervisor
 
         return ProcessSupervisor
-    from shared_ppo.supervisor import InProcessSupervisor
+    from shared_ppo.in_process import InProcessSupervisor
 
     return InProcessSupervisor
 

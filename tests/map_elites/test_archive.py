@@ -204,7 +204,7 @@ def test_file_has_the_published_keys(tmp_path: Path):
         lambda text: text.replace('"fitness": 0.1', '"fitness": "fast"'),
         lambda text: text.replace('"fitness": 0.1', '"fitness": NaN'),
         lambda text: json.dumps(json.loads(text) * 2),
-        lambda text: text.replace('"cell": [\n   0,', '"cell": [\n   1,', 1),
+        lambda text: text.replace('"cell": [0,', '"cell": [1,', 1),
     ],
 )
 def test_damaged_file_is_one_clear_error(tmp_path: Path, damage):

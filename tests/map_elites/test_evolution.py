@@ -8,8 +8,9 @@ import pytest
 
 from map_elites.archive import Archive
 from map_elites.config import EvaluationConfig, EvolutionConfig
-from map_elites.evolution import Evolution, TrainCommand, World
+from map_elites.evolution import Evolution, TrainCommand
 from map_elites.schedule import make_plan, update_size
+from map_elites.search import World
 from map_elites.variation import Variation
 from tests.map_elites.fakes import AXES, ToyWorkers, toy_space
 
