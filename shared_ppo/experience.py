@@ -218,18 +218,36 @@ class SharedExperienceBuffer:
 
     A worker that finds no free slot waits. Any worker may be killed at any moment: what it was writing is lost,
     what it had announced is still read, and its successor uses the same queue after `heal`.
+
+    Attributes:
+        seen: token of the newest announcement that the learner has read, by worker.
     """
 
     def __init__(
-        self, layout: SegmentLayout, config: ExperienceConfig, *, num_workers: int = 1, context: Any = None
+        self,
+        layout: SegmentLayout,
+        config: ExperienceConfig,
+        *,
+        num_workers: int = 1,
+        context: Any = None,
+        counters: ExperienceCounters | None = None,
     ) -> None:
-        """Allocates the shared memory; `context` is a multiprocessing context (default: the platform's)."""
+        """Allocates the shared memory.
+
+        Args:
+            layout: of the segments.
+            config: sizes in control steps.
+            num_workers: writers.
+            context: a multiprocessing context (default: the platform's).
+            counters: to count on with (default: new ones).
+        """
         context = context or multiprocessing.get_context()
         self.layout = layout
         self.num_workers = num_workers
         self.slots_per_worker = max(2, math.ceil(config.buffer_size / (num_workers * layout.max_steps)))
         num_slots = num_workers * self.slots_per_worker
-        self.counters = ExperienceCounters(context, num_workers)
+        self.counters = counters or ExperienceCounters(context, num_workers)
+        self.seen = [0] * num_workers
         self._headers = context.RawArray("q", num_slots * _HEADER_ITEMS)
         self._released = context.RawArray("q", num_slots)
         self._slots = context.RawArray("f", num_slots * layout.capacity)
@@ -265,13 +283,18 @@ class SharedExperienceBuffer:
         tokens = np.frombuffer(self._headers, np.int64)[_TOKEN::_HEADER_ITEMS]
         return float(np.mean(tokens != np.frombuffer(self._released, np.int64)))
 
+    @property
+    def readers(self) -> list[Any]:
+        """The queues' ends to wait on with `multiprocessing.connection.wait`."""
+        return [one._reader for one in self._queues]
+
     def writer(self, worker: int, incarnation: int) -> ExperienceWriter:
         """Returns the worker's end; `incarnation` (from 1) tells it from its dead predecessors."""
         return ExperienceWriter(self, self._queues[worker], worker, incarnation)
 
     def take(self, timeout_s: float = 0.0) -> list[Segment]:
         """Returns all segments announced by now, by worker; waits up to `timeout_s` for the first. Learner only."""
-        connection.wait([one._reader for one in self._queues], timeout_s)
+        connection.wait(self.readers, timeout_s)
         segments = [segment for worker in range(self.num_workers) for segment in self._take_from(worker)]
         self.counters.add_received(sum(segment.num_steps for segment in segments))
         return segments
@@ -284,6 +307,7 @@ class SharedExperienceBuffer:
                 slot, token = self._queues[worker].get_nowait()
             except queue.Empty:
                 return segments
+            self.seen[worker] = token
             segment = self._copy(worker, slot, token)
             if segment is not None:
                 segments.append(segment)
@@ -319,7 +343,11 @@ class SharedExperienceBuffer:
 
 
 class ExperienceWriter:
-    """A worker's end of the buffer."""
+    """A worker's end of the buffer.
+
+    Attributes:
+        last_token: of the newest segment put; 0 before the first.
+    """
 
     def __init__(self, buffer: SharedExperienceBuffer, messages: Any, worker: int, incarnation: int) -> None:
         self._buffer = buffer
@@ -328,6 +356,7 @@ class ExperienceWriter:
         self._incarnation = incarnation
         self._sequence = 0
         self._first = worker * buffer.slots_per_worker
+        self.last_token = 0
         self._mine = [0] * buffer.slots_per_worker
 
     def put(self, segment: Segment, *, while_waiting: Callable[[], None] = lambda: None) -> None:
@@ -340,7 +369,7 @@ class ExperienceWriter:
         self._sequence += 1
         token = self._incarnation << _SEQUENCE_BITS | self._sequence
         self._fill(self._first + slot, token, segment)
-        self._mine[slot] = token
+        self._mine[slot] = self.last_token = token
         self._buffer.counters.add_sent(self._worker, segment.num_steps)
         self._messages.put((slot, token))
 
@@ -370,8 +399,8 @@ class ExperienceWriter:
 class LocalExperienceBuffer:
     """The same way within one process, without copies."""
 
-    def __init__(self, num_workers: int = 1) -> None:
-        self.counters = ExperienceCounters(multiprocessing, num_workers)
+    def __init__(self, num_workers: int = 1, counters: ExperienceCounters | None = None) -> None:
+        self.counters = counters or ExperienceCounters(multiprocessing, num_workers)
         self.fill = 0.0
         self.num_bytes = 0
         self._segments: list[Segment] = []

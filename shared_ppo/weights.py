@@ -45,7 +45,7 @@ class VersionedMemory:
 
         Args:
             data: at most `capacity` bytes.
-            version: of the new content; above the current one and of the other parity (default: the next).
+            version: of the new content (default: the next). Readers may be about only if it is the next.
 
         Returns:
             The new version.
