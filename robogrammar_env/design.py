@@ -19,6 +19,7 @@ import networkx as nx
 from robogrammar_env.apr30 import LIMB_JOINTS, LIMB_LENGTHS, SPINE_JOINTS, apr30_graph, read_apr30_graph
 from robogrammar_env.errors import DesignSyntaxError, DesignTooLargeError, nearest
 from robogrammar_env.grammar import MAX_RULES, Grammar, load_grammar
+from robogrammar_env.published import PUBLISHED
 from robogrammar_env.robot import build_robot
 
 
@@ -210,7 +211,7 @@ def as_design(source: Design | str | nx.MultiDiGraph | Sequence[int | str], *, g
 
     Args:
         source: a design; rules of `grammar` (a sequence of numbers or names, or text with spaces or commas between);
-            a design's text (readable, or `GRAMMAR: RULES`); or a finished apr30 graph.
+            a design's text (readable, or `GRAMMAR: RULES`); a name in `PUBLISHED`; or a finished apr30 graph.
         grammar: name or path of the grammar that plain rules belong to.
 
     Raises:
@@ -228,6 +229,8 @@ def as_design(source: Design | str | nx.MultiDiGraph | Sequence[int | str], *, g
 
 
 def _from_any_text(text: str, grammar: str) -> Design:
+    if text.strip() in PUBLISHED:
+        return RobotDesign.from_rules(PUBLISHED[text.strip()])
     named, colon, rest = text.rpartition(":")
     if colon:
         return _from_rules(_words(rest), named.strip())
