@@ -5,7 +5,7 @@ the same. World frame: x forward, y left, z up (m); RoboGrammar's (x, y, z) is (
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -85,7 +85,7 @@ class Terrain:
     """
 
     name: str
-    seed: int
+    seed: int = field(compare=False)  # equal ground is equal terrain
     boxes: tuple[Box, ...]
     heightfield: Heightfield | None = None
     weights: Vector = (2.0, 2.0, 2.0)

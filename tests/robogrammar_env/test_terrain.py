@@ -62,6 +62,12 @@ def test_layout_comes_from_the_seed_alone(name):
     assert (one.boxes != make_terrain(name, 4).boxes) == random
 
 
+def test_terrains_are_equal_when_their_ground_is():
+    assert make_terrain("flat", 1) == make_terrain("flat", 2)
+    assert make_terrain("ridged", 1) != make_terrain("ridged", 2)
+    assert make_terrain("hill", 1) != make_terrain("hill", 2)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("seed", range(20))
 def test_boxes_have_a_size_for_any_seed(name, seed):
