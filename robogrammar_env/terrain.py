@@ -96,6 +96,11 @@ class Terrain:
         """Whether there is nothing but one level floor."""
         return self.heightfield is None and len(self.boxes) == 1
 
+    @property
+    def friction(self) -> float:
+        """Coulomb coefficient of the ground, the same everywhere."""
+        return (self.heightfield or self.boxes[0]).friction
+
     def height_at(self, x_m: ArrayLike, y_m: ArrayLike) -> np.ndarray:
         """Returns the height of the uppermost surface.
 
