@@ -19,6 +19,7 @@ import networkx as nx
 from robogrammar_env.apr30 import LIMB_JOINTS, LIMB_LENGTHS, SPINE_JOINTS, apr30_graph, read_apr30_graph
 from robogrammar_env.errors import DesignSyntaxError, DesignTooLargeError, nearest
 from robogrammar_env.grammar import MAX_RULES, Grammar, load_grammar
+from robogrammar_env.published import PUBLISHED
 from robogrammar_env.robot import build_robot
 
 
@@ -210,7 +211,7 @@ def as_design(source: Design | str | nx.MultiDiGraph | Sequence[int | str], *, g
 
     Args:
         source: a design; rules of `grammar` (a sequence of numbers or names, or text with spaces or commas between);
-            a design's text (readable, or `GRAMMAR: RULES`); or a finished apr30 graph.
+            a design's text (readable, or `GRAMMAR: RULES`); a name in `PUBLISHED`; or a finished apr30 graph.
         grammar: name or path of the grammar that plain rules belong to.
 
     Raises:
@@ -221,29 +222,34 @@ def as_design(source: Design | str | nx.MultiDiGraph | Sequence[int | str], *, g
     if isinstance(source, nx.MultiDiGraph):
         return RobotDesign.from_graph(source)
     if isinstance(source, str):
-        return _from_any_text(source, grammar)
+        return _from_rules(*rules_of(source, grammar=grammar))
     if isinstance(source, Sequence) or hasattr(source, "__iter__"):
-        return _from_rules(list(source), grammar)
+        return _from_rules(load_grammar(grammar), list(source))
     raise DesignSyntaxError(f"a design is rules, text or a graph, got {type(source).__name__}")
 
 
-def _from_any_text(text: str, grammar: str) -> Design:
-    named, colon, rest = text.rpartition(":")
-    if colon:
-        return _from_rules(_words(rest), named.strip())
-    if re.match(r"\s*body\b", text):
-        return RobotDesign.from_text(text)
-    return _from_rules(_words(text), grammar)
+def rules_of(text: str, *, grammar: str = "apr30") -> tuple[Grammar, list[int | str]]:
+    """Returns the grammar and the rules, as they are written, that a text stands for; they may not be complete.
+
+    Args:
+        text: as `as_design` takes it; of a readable design these are its canonical rules.
+        grammar: name or path of the grammar that plain rules belong to.
+
+    Raises:
+        DesignSyntaxError, UnknownNameError: the text names no design or no grammar.
+    """
+    text = text.strip()
+    if text in PUBLISHED:
+        return load_grammar("apr30"), list(PUBLISHED[text])
+    if re.match(r"body\b", text):
+        design = RobotDesign.from_text(text)
+        return design.grammar, list(design.rules)
+    named, _, rules = text.rpartition(":")
+    return load_grammar(named.strip() or grammar), re.findall(r"[^\s,;\[\]()]+", rules)
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\s,;\[\]()]+", text)
-
-
-def _from_rules(rules: list[int | str] | list[str], grammar: str) -> Design:
-    if grammar == "apr30":
-        return RobotDesign.from_rules(rules)
-    return GrammarDesign.from_rules(load_grammar(grammar), rules)
+def _from_rules(grammar: Grammar, rules: Sequence[int | str]) -> Design:
+    return RobotDesign.from_rules(rules) if grammar.name == "apr30" else GrammarDesign.from_rules(grammar, rules)
 
 
 def _check_kind(kind: str, where: str, known: dict[str, str]) -> None:

@@ -5,7 +5,7 @@ the same. World frame: x forward, y left, z up (m); RoboGrammar's (x, y, z) is (
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -85,7 +85,7 @@ class Terrain:
     """
 
     name: str
-    seed: int
+    seed: int = field(compare=False)  # equal ground is equal terrain
     boxes: tuple[Box, ...]
     heightfield: Heightfield | None = None
     weights: Vector = (2.0, 2.0, 2.0)
@@ -95,6 +95,11 @@ class Terrain:
     def is_flat(self) -> bool:
         """Whether there is nothing but one level floor."""
         return self.heightfield is None and len(self.boxes) == 1
+
+    @property
+    def friction(self) -> float:
+        """Coulomb coefficient of the ground, the same everywhere."""
+        return (self.heightfield or self.boxes[0]).friction
 
     def height_at(self, x_m: ArrayLike, y_m: ArrayLike) -> np.ndarray:
         """Returns the height of the uppermost surface.
