@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shared_ppo import losses
+from shared_ppo import checkpoint, losses
 from shared_ppo.action import augmented_spec, make_action_space
 from shared_ppo.batch import Group, Prepared, ReturnScale, make_groups
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
 from shared_ppo.errors import CheckpointError
 from shared_ppo.experience import ExperienceCounters, Segment
 from shared_ppo.policy import Critic, FlatParameters, make_actor
+from shared_ppo.run_state import LearnerImage
 
 _log = logging.getLogger(__name__)
 _PASS_STEPS = 1024  # control steps at a time in the pass without gradients: what fits into the cache is faster
@@ -310,6 +311,18 @@ class SharedPPOTrainer:
             "rng": self._rng.bit_generator.state,
         }
         return {name: tensor.cpu().numpy() for name, tensor in arrays.items()}, meta
+
+    def image(self) -> LearnerImage:
+        """The learner as it is now, ready to be published."""
+        return LearnerImage(checkpoint.to_bytes(*self.state()), self.actor_vector(), self.version)
+
+    def load_bytes(self, state: bytes, source: str) -> None:
+        """Goes on from an earlier image's state; `source` says in errors where it came from.
+
+        Raises:
+            CheckpointError: if it is damaged or does not fit this network.
+        """
+        self.load_state(*checkpoint.from_bytes(state, source))
 
     def load_state(self, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
         """Goes on from an earlier `state`.
