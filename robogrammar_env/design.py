@@ -134,6 +134,8 @@ class RobotDesign:
             UnfinishedDesignError: the graph still has symbols that are no robot parts.
             DesignSyntaxError: it is no robot of the apr30 grammar.
         """
+        if not isinstance(graph, nx.MultiDiGraph):
+            raise DesignSyntaxError(f"a robot's graph is a networkx.MultiDiGraph, got {type(graph).__name__}")
         load_grammar("apr30").check_finished(graph)
         legs, spine = read_apr30_graph(graph)
         return cls(tuple(tuple(LimbLink(*link) for link in leg) for leg in legs), tuple(spine))
@@ -219,34 +221,37 @@ def as_design(source: Design | str | nx.MultiDiGraph | Sequence[int | str], *, g
     """
     if isinstance(source, RobotDesign | GrammarDesign):
         return source
-    if isinstance(source, nx.MultiDiGraph):
+    if isinstance(source, nx.Graph):
         return RobotDesign.from_graph(source)
     if isinstance(source, str):
-        return _from_any_text(source, grammar)
+        return _from_rules(*rules_of(source, grammar=grammar))
     if isinstance(source, Sequence) or hasattr(source, "__iter__"):
-        return _from_rules(list(source), grammar)
+        return _from_rules(load_grammar(grammar), list(source))
     raise DesignSyntaxError(f"a design is rules, text or a graph, got {type(source).__name__}")
 
 
-def _from_any_text(text: str, grammar: str) -> Design:
-    if text.strip() in PUBLISHED:
-        return RobotDesign.from_rules(PUBLISHED[text.strip()])
-    named, colon, rest = text.rpartition(":")
-    if colon:
-        return _from_rules(_words(rest), named.strip())
-    if re.match(r"\s*body\b", text):
-        return RobotDesign.from_text(text)
-    return _from_rules(_words(text), grammar)
+def rules_of(text: str, *, grammar: str = "apr30") -> tuple[Grammar, list[int | str]]:
+    """Returns the grammar and the rules, as they are written, that a text stands for; they may not be complete.
+
+    Args:
+        text: as `as_design` takes it; of a readable design these are its canonical rules.
+        grammar: name or path of the grammar that plain rules belong to.
+
+    Raises:
+        DesignSyntaxError, UnknownNameError: the text names no design or no grammar.
+    """
+    text = text.strip()
+    if text in PUBLISHED:
+        return load_grammar("apr30"), list(PUBLISHED[text])
+    if re.match(r"body\b", text):
+        design = RobotDesign.from_text(text)
+        return design.grammar, list(design.rules)
+    named, _, rules = text.rpartition(":")
+    return load_grammar(named.strip() or grammar), re.findall(r"[^\s,;\[\]()]+", rules)
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\s,;\[\]()]+", text)
-
-
-def _from_rules(rules: list[int | str] | list[str], grammar: str) -> Design:
-    if grammar == "apr30":
-        return RobotDesign.from_rules(rules)
-    return GrammarDesign.from_rules(load_grammar(grammar), rules)
+def _from_rules(grammar: Grammar, rules: Sequence[int | str]) -> Design:
+    return RobotDesign.from_rules(rules) if grammar.name == "apr30" else GrammarDesign.from_rules(grammar, rules)
 
 
 def _check_kind(kind: str, where: str, known: dict[str, str]) -> None:

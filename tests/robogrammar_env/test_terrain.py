@@ -62,6 +62,12 @@ def test_layout_comes_from_the_seed_alone(name):
     assert (one.boxes != make_terrain(name, 4).boxes) == random
 
 
+def test_terrains_are_equal_when_their_ground_is():
+    assert make_terrain("flat", 1) == make_terrain("flat", 2)
+    assert make_terrain("ridged", 1) != make_terrain("ridged", 2)
+    assert make_terrain("hill", 1) != make_terrain("hill", 2)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("seed", range(20))
 def test_boxes_have_a_size_for_any_seed(name, seed):
@@ -189,6 +195,11 @@ def test_height_at_takes_any_shape_and_is_finite_everywhere(name):
     heights = terrain.height_at(x, y)
     assert heights.shape == (7, 41) and np.all(np.isfinite(heights))
     assert terrain.height_at(0.0, 0.0).shape == ()
+
+
+def test_any_seed_makes_ground():
+    assert make_terrain("ridged", 2**63).boxes
+    assert make_terrain("ridged", 2**32 + 5) == make_terrain("ridged", 5)
 
 
 def test_unknown_terrain_is_an_error_that_names_the_nearest_and_all():
