@@ -15,7 +15,7 @@ _WIDTH_M = 3.0
 
 def draw_terrain(axes: Axes, terrain: Terrain, *, length_m: float = 10.0) -> AxesImage:
     """Draws heights seen from above, from 1 m behind the start to `length_m` ahead of it, 3 m wide."""
-    x, y = np.linspace(-_BEHIND_M, length_m, 1100), np.linspace(-_WIDTH_M / 2, _WIDTH_M / 2, 300)
+    x, y = np.linspace(-_BEHIND_M, length_m, 1100), np.linspace(-_WIDTH_M / 2, _WIDTH_M / 2, 75)
     heights = terrain.height_at(*np.meshgrid(x, y))
     spread = max(float(np.abs(heights).max()), 0.1)
     extent = (x[0], x[-1], y[0], y[-1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from shared_ppo import checkpoint
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
 from shared_ppo.experience import Segment
 from shared_ppo.learner import SharedPPOTrainer
@@ -35,12 +34,12 @@ class LearningLoop:
         self._run = run
         self._source = source
         self._pending: list[Segment] = []
+        self._highest_fill = 0.0
         self.trainer = SharedPPOTrainer(spec, config)
-        _, state = run.learner.read()
-        self.trainer.load_state(*checkpoint.from_bytes(state, "the learner's state in shared memory"))
+        self.trainer.load_bytes(run.learner.read()[1], "the learner's state in shared memory")
         run.counters.drop_unaccounted()
         if self.trainer.version > run.weights.version:
-            run.publish(self.trainer)
+            run.publish(self.trainer.image())
 
     @property
     def pending_steps(self) -> int:
@@ -54,6 +53,7 @@ class LearningLoop:
 
     def collect(self, timeout_s: float = 0.0) -> None:
         """Takes what has arrived; waits up to `timeout_s` for the first segment."""
+        self._highest_fill = max(self._highest_fill, self._source.fill)
         self._pending += self._source.take(timeout_s)
 
     def learn(self) -> dict[str, float] | None:
@@ -61,11 +61,11 @@ class LearningLoop:
 
         Segments are sorted by worker, so that the result does not depend on who was first to arrive.
         """
-        fill = self._source.fill
+        fill, self._highest_fill = self._highest_fill, 0.0
         segments, self._pending = sorted(self._pending, key=lambda segment: segment.worker), []
         metrics = self.trainer.update(segments, self._run.counters)
         if not metrics:
             return None
-        self._run.publish(self.trainer)
+        self._run.publish(self.trainer.image())
         counts = {name: float(count) for name, count in self._run.counters.as_dict().items()}
         return metrics | counts | {"queue_fill": fill, "buffer_bytes": float(self._source.num_bytes)}

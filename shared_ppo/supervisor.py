@@ -11,13 +11,24 @@ from typing import Any
 
 import psutil
 
+from shared_ppo.birth import new_learner_elsewhere
 from shared_ppo.blame import Blame
 from shared_ppo.body import BodySpec, MakeBody
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
+from shared_ppo.control import (
+    FinishTraining,
+    LearnerSetup,
+    LearnRound,
+    Round,
+    RoundDone,
+    RoundLearnt,
+    Stop,
+    WorkerSetup,
+    run_learner,
+    run_worker,
+)
 from shared_ppo.errors import SharedPPOError
-from shared_ppo.experience import SharedExperienceBuffer
-from shared_ppo.in_process import InProcessSupervisor
-from shared_ppo.learner_process import LearnerSetup, LearnRound, RoundLearnt, learner_main
+from shared_ppo.experience import SharedExperienceBuffer, segment_layout
 from shared_ppo.messages import (
     BodyFailed,
     EvaluateOrder,
@@ -29,17 +40,24 @@ from shared_ppo.messages import (
     WorkerRestarted,
 )
 from shared_ppo.process import end_processes, process_context
-from shared_ppo.rollout import segment_layout
-from shared_ppo.run_state import RunState, require_shared_memory
+from shared_ppo.run_state import RunState, Start, require_shared_memory
 from shared_ppo.supervision import EvaluationShares, Supervisor, process_memory
-from shared_ppo.worker import FinishTraining, Round, RoundDone, Stop, WorkerSetup, worker_main
 
-__all__ = ["InProcessSupervisor", "ProcessSupervisor", "Supervisor"]
+__all__ = ["ProcessSupervisor", "Supervisor"]
 
 _log = logging.getLogger(__name__)
 _LEARNER = -1
 _PUMP_S = 0.2
 _STOP_PATIENCE_S = 5.0
+
+
+def __getattr__(name: str) -> Any:
+    """Offers `InProcessSupervisor` here too, without loading torch for those who do not ask for it."""
+    if name == "InProcessSupervisor":
+        from shared_ppo.in_process import InProcessSupervisor
+
+        return InProcessSupervisor
+    raise AttributeError(name)
 
 
 class _Child:
@@ -128,10 +146,10 @@ class ProcessSupervisor:
         self._is_sync = mode == "sync"
         self._layout = segment_layout(spec, config)
         require_shared_memory(SharedExperienceBuffer.bytes_needed(self._layout, config.experience, num_workers))
+        start = Start.read(checkpoint)
         self._context = process_context(preload)
-        self._run = RunState(self._context, spec, config, num_workers=num_workers, seed=seed)
-        if checkpoint is not None:
-            self._run.restore(checkpoint)
+        newborn = new_learner_elsewhere(self._context, spec, config, seed, start.learner)
+        self._run = RunState(self._context, num_workers, newborn, start)
         self._first_version = self._run.weights.version
         self._workers = [_WorkerRecord() for _ in range(num_workers)]
         self._learner: _Child
@@ -338,7 +356,7 @@ class ProcessSupervisor:
         ours, theirs = self._context.Pipe()
         title = f"{self._title}: shared_ppo learner"
         setup = LearnerSetup(title, self._is_sync, self._spec, self._config, self._run, self._buffer, theirs)
-        return _Child(self._context, learner_main, setup, ours, theirs, "learner")
+        return _Child(self._context, run_learner, setup, ours, theirs, "learner")
 
     def _start_worker(self, index: int) -> None:
         """Starts a worker's next process and gives it what its predecessor had to do."""
@@ -359,7 +377,7 @@ class ProcessSupervisor:
             buffer=self._buffer,
             orders=theirs,
         )
-        record.child = _Child(self._context, worker_main, setup, ours, theirs, f"worker {index}")
+        record.child = _Child(self._context, run_worker, setup, ours, theirs, f"worker {index}")
         record.alive_at, record.was_hanging = time.monotonic(), False
         self._brief(record)
 
