@@ -4,8 +4,8 @@ Prints a JSON object: own cost per round, memory and merge time over the run, an
 
     own cost = (wall time x slots - sum of the rounds' own times) / rounds
 
-A round's own time runs from the start of its process to the end of its last one, as the job engine measures it. On a busy
-machine the runner waits for processor and disk like everybody else: its processor time is printed beside it.
+A round's own time runs from the start of its process to the end of its last one, as the job engine measures it. On a
+busy machine the runner waits for processor and disk like everybody else: its processor time is printed beside it.
 """
 
 import argparse
