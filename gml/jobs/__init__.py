@@ -24,7 +24,7 @@ Knows processes, slots and logs; nothing of studies, searchers or scores. The AP
   A GPU is locked for as long as any process of its job lives, over all schedulers of this user on this machine.
 - A job has ended when its whole tree has: what it left behind gets SIGTERM, after `grace_s` SIGKILL.
 - When the scheduler dies (kill -9), a guard process ends its jobs; `end_orphans` finds them if the guard is dead too.
-- `with JobPool(...)` ends what still runs: as ERROR after an exception (`Interrupted`: Ctrl-C, SIGTERM), else as KILLED.
+- `with JobPool(...)` ends what still runs: as ERROR after an exception (`Interrupted`: Ctrl-C, SIGTERM), else KILLED.
 """
 
 from gml.jobs.job import Job, State
