@@ -1,7 +1,8 @@
 """How many parameter vectors each searcher needs to solve Swimmer (325) or Hopper (3120) with a linear policy.
 
 A row per seed: vectors until the mean of its episodes reached the target, and until a winner held it in the mean of
-10 fresh episodes; those 10 are not counted. Run: python benchmarks/mujoco_search.py --task swimmer --methods lamcts cma gp
+10 fresh episodes; those 10 are not counted.
+Run: python benchmarks/mujoco_search.py --task swimmer --methods lamcts cma gp
 """
 
 import argparse

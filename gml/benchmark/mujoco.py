@@ -15,11 +15,15 @@ ENVIRONMENTS = {"swimmer": "Swimmer-v5", "hopper": "Hopper-v5"}
 TARGETS = {"swimmer": 325.0, "hopper": 3120.0}
 # Mean and deviation of the trained Hopper-v1 policy published with ARS
 # (modestyachts/ARS, Copyright (c) 2018 Horia Mania, Aurelia Guy, Benjamin Recht; BSD-2-Clause).
-ARS_HOPPER = (
-    (1.41599384, -0.05478602, -0.25522216, -0.25404721, 0.27525085, 2.60889529)
-    + (-0.0085352, 0.0068375, -0.07123674, -0.05044839, -0.45569644),
-    (0.19805723, 0.07824488, 0.17120271, 0.32000514, 0.62401884, 0.82814161)
-    + (1.51915814, 1.17378372, 1.87761249, 3.63482761, 5.7164752),
+ARS_HOPPER_MEAN = np.fromstring(
+    "1.41599384 -0.05478602 -0.25522216 -0.25404721 0.27525085 2.60889529 "
+    "-0.0085352 0.0068375 -0.07123674 -0.05044839 -0.45569644",
+    sep=" ",
+)
+ARS_HOPPER_DEVIATION = np.fromstring(
+    "0.19805723 0.07824488 0.17120271 0.32000514 0.62401884 0.82814161 "
+    "1.51915814 1.17378372 1.87761249 3.63482761 5.7164752",
+    sep=" ",
 )
 
 
@@ -112,7 +116,7 @@ class LinearPolicyProblem:
         """Returns the policy of (dims,) parameters under the present scaling."""
         matrix = np.asarray(parameters, float).reshape(self._shape)
         if self._normalizer == "ars":
-            return Policy(matrix, np.array(ARS_HOPPER[0]), np.array(ARS_HOPPER[1]))
+            return Policy(matrix, ARS_HOPPER_MEAN, ARS_HOPPER_DEVIATION)
         if self._normalizer == "online":
             return Policy(matrix, self.statistics.mean.copy(), self.statistics.deviation)
         return Policy(matrix, np.zeros(self._shape[1]), np.ones(self._shape[1]))

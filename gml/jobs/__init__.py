@@ -16,7 +16,8 @@ Knows processes, slots and logs; nothing of studies, searchers or scores. The AP
 
 - `Job(command, name, arg_dict, pavi_compare_id, symlink_paths, *, job_dir, cwd, env, log_file, timeout_s, grace_s)`:
   a shell command. Output goes to `log_file` (default `job_dir/training.log`) while it runs. Alone: `start()`,
-  `wait()`, `kill()`, `status`. `gml.jobs.slurm`, `.container` and `.autolink` hold the other kinds, same methods.
+  `wait()`, `kill()`, `status`. `gml.jobs.slurm`, `.container` and `.autolink` hold the other kinds,
+  with the same methods and `configure(...)` for what is their own.
 - `status` is PENDING, RUNNING, FINISHED (exit code 0), ERROR, KILLED (time limit, `kill`) or EARLY_STOPPED; `reason`
   says why in words, `failure` in one word (exit, signal, memory, timeout); `returncode` is 128 + signal number after a
   signal (139: crash).

@@ -113,6 +113,15 @@ class Job:
     # What other kinds of job change.
     own_settings: tuple[str, ...] = ()
 
+    def configure(self, *args: Any, **settings: Any) -> None:
+        """Takes the settings of this kind of job; the local one has none.
+
+        Raises:
+            TypeError: a setting that it does not have.
+        """
+        if args or settings:
+            raise TypeError(f"unexpected setting {min(settings, default=args)!r}")
+
     def command_line(self) -> str:
         """Returns what the shell on this machine runs."""
         return self.command
@@ -157,6 +166,9 @@ class Job:
 
     def _popen(self, env: Mapping[str, str], cwd: Path, pass_fds: Sequence[int]) -> None:
         with self.log_file.open("ab") as log:
+            if self.attempt:
+                log.write(f"--- attempt {self.attempt + 1} ---\n".encode())
+                log.flush()
             self._process = subprocess.Popen(
                 self.command_line(),
                 shell=True,
