@@ -7,6 +7,7 @@ scheduler are ERROR.
 
 import json
 import pickle
+import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,18 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
-from gml.errors import DamagedError
 from gml.jobs import State
 from gml.searchers import BaseSearcher
 from gml.space import SearchSpace
+from gml.study import LOCK_TIMEOUT_S, open_study
 
 ATTRIBUTE = "gml"
 FILTERED = "FILTERED"
 MAX_REPEATS = 10_000  # known configurations in a row after which a searcher counts as exhausted
-LOCK_TIMEOUT_S = 60
+COUNTS = "SELECT COUNT(*), COALESCE(SUM(state = 'WAITING'), 0) FROM trials"
 
 
 @dataclass(frozen=True)
@@ -50,46 +50,6 @@ class Assignment:
         return f"job_{self.number:04d}"
 
 
-def open_storage(db: Path) -> optuna.storages.RDBStorage:
-    """Opens a study file so that reading and writing do not block each other and kill -9 loses nothing.
-
-    Raises:
-        DamagedError: it is no study.
-    """
-    settings = {"connect_args": {"timeout": LOCK_TIMEOUT_S}}
-    try:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{db}", engine_kwargs=settings)
-    except (sqlalchemy.exc.DatabaseError, RuntimeError) as error:
-        raise DamagedError(f"{db} is no readable study: {error.__cause__ or error}") from error
-
-    @sqlalchemy.event.listens_for(storage.engine, "connect")
-    def configure(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    storage.engine.dispose()
-    return storage
-
-
-def open_study(db: Path) -> optuna.Study:
-    """Opens the only study of a file.
-
-    Raises:
-        DamagedError: there is none.
-    """
-    storage = open_storage(db)
-    names = optuna.get_all_study_names(storage)
-    if len(names) != 1:
-        raise DamagedError(f"{db} must hold one study, it holds {len(names)}")
-    return optuna.load_study(study_name=names[0], storage=storage, sampler=optuna.samplers.RandomSampler())
-
-
-def create_study(db: Path, name: str, *, maximize: bool) -> None:
-    """Creates the study."""
-    direction = optuna.study.StudyDirection.MAXIMIZE if maximize else optuna.study.StudyDirection.MINIMIZE
-    optuna.create_study(storage=open_storage(db), study_name=name, direction=direction, load_if_exists=True)
-
-
 class TrialBook:
     """All trials of a task; every method that hands out work is called inside the task's gate."""
 
@@ -111,20 +71,37 @@ class TrialBook:
         )
         if searcher.sampler is not None:
             self.study.sampler = searcher.sampler
+        # Samplers with such a hook also write attributes of the trial they sample for: it has to exist by then.
+        self._keeps_notes = type(self.study.sampler).after_trial is not optuna.samplers.BaseSampler.after_trial
         self._space, self._searcher, self.scheduler, self._seed = space, searcher, scheduler, seed
         self._distributions = space.distributions()
         self._seen: set[str] = set()
         self._num_read, self._open = 0, set[int]()
+        self._counts = sqlite3.connect(f"file:{db}?mode=ro", uri=True, timeout=LOCK_TIMEOUT_S)
+        self._num_trials, self._has_waiting = 0, False
+        self._num_tries: int | None = None
+        self._mine: dict[int, tuple[int, dict[str, Any]]] = {}  # number -> id and entry of what we run
         self.maximize = searcher.maximize
 
     def trials(self) -> list[FrozenTrial]:
         """Returns all trials; finished ones come from memory."""
         return self.study.get_trials(deepcopy=False)
 
+    def sync(self) -> None:
+        """Looks for trials that another scheduler has added; inside the gate nobody adds any meanwhile."""
+        num_trials, num_waiting = self._counts.execute(COUNTS).fetchone()
+        self._has_waiting = num_waiting > 0
+        if num_trials != self._num_trials or self._num_tries is None:
+            entries = [entry_of(trial) for trial in self.trials()]
+            tries = ["retry_of" not in entry and entry.get("state") != FILTERED for entry in entries]
+            self._num_trials, self._num_tries = num_trials, sum(tries)
+
     def num_tries(self) -> int:
         """Returns how many configurations were run: without retries and without those that were filtered."""
-        entries = (entry_of(trial) for trial in self.trials())
-        return sum("retry_of" not in entry and entry.get("state") != FILTERED for entry in entries)
+        if self._num_tries is None:
+            self.sync()
+        assert self._num_tries is not None
+        return self._num_tries
 
     def best(self) -> FrozenTrial | None:
         """Returns the finished trial with the best value."""
@@ -135,17 +112,25 @@ class TrialBook:
     # Work.
     def next(self) -> Assignment | None:
         """Returns the next configuration: first those that wait to be run again; None when there are no more."""
-        if any(trial.state == TrialState.WAITING for trial in self.trials()):
+        if self._has_waiting:
             waiting = self.queue.ask(self._distributions)
             return self._begin(waiting.number, waiting._trial_id, waiting.params, waiting.user_attrs.get(ATTRIBUTE, {}))
+        if self._searcher.sampler is not None and not self._keeps_notes:
+            return self._add(self._drawn(self._searcher.sampler))
         if self._searcher.sampler is not None:
             trial = self.study.ask(self._distributions)
+            self._count()
             return self._begin(trial.number, trial._trial_id, trial.params, {})
         return self._next_of_searcher()
 
+    def _count(self) -> None:
+        assert self._num_tries is not None
+        self._num_trials, self._num_tries = self._num_trials + 1, self._num_tries + 1
+
     def _begin(self, number: int, trial_id: int, params: Mapping[str, Any], entry: Mapping[str, Any]) -> Assignment:
         assignment = self._assignment(number, params, entry)
-        self._write(trial_id, {**entry, **self._first_entry(assignment)})
+        self._mine[number] = trial_id, {**entry, **self._first_entry(assignment)}
+        self._write(*self._mine[number])
         return assignment
 
     def _assignment(self, number: int, params: Mapping[str, Any], entry: Mapping[str, Any]) -> Assignment:
@@ -167,24 +152,40 @@ class TrialBook:
                 return self._add(self._space.params(config))
         return None
 
+    def _drawn(self, sampler: optuna.samplers.BaseSampler) -> dict[str, Any]:
+        """Returns what a sampler draws, as `study.ask` does, but without a database transaction for every parameter."""
+        trial = self._template({}, {}, number=self._num_trials)
+        sampler.before_trial(self.study, trial)
+        space = sampler.infer_relative_search_space(self.study, trial)
+        drawn = sampler.sample_relative(self.study, trial, space)
+        return {
+            name: drawn[name] if name in drawn else sampler.sample_independent(self.study, trial, name, distribution)
+            for name, distribution in self._distributions.items()
+        }
+
     def _add(self, params: Mapping[str, Any]) -> Assignment:
-        number = len(self.trials())
+        number = self._num_trials
+        self._count()
         assignment = self._assignment(number, params, {})
-        template = FrozenTrial(
-            number=-1,
+        entry = self._first_entry(assignment)
+        template = self._template(params, {ATTRIBUTE: entry})
+        self._mine[number] = self.study._storage.create_new_trial(self.study._study_id, template_trial=template), entry
+        return assignment
+
+    def _template(self, params: Mapping[str, Any], attributes: dict[str, Any], *, number: int = -1) -> FrozenTrial:
+        return FrozenTrial(
+            number=number,
             trial_id=-1,
             state=TrialState.RUNNING,
             value=None,
             datetime_start=datetime.now(),
             datetime_complete=None,
             params=dict(params),
-            distributions=self._distributions,
-            user_attrs={ATTRIBUTE: self._first_entry(assignment)},
+            distributions=self._distributions if params else {},
+            user_attrs=attributes,
             system_attrs={},
             intermediate_values={},
         )
-        self.study._storage.create_new_trial(self.study._study_id, template_trial=template)
-        return assignment
 
     def _refresh(self) -> None:
         """Reads what is new, also from other schedulers: configurations that are taken, and results."""
@@ -207,7 +208,7 @@ class TrialBook:
     # Results.
     def report(self, number: int, step: int, value: float) -> None:
         """Adds a point to the curve of a running trial."""
-        self.study._storage.set_trial_intermediate_value(self._trial_id(number), step, value)
+        self.study._storage.set_trial_intermediate_value(self._mine[number][0], step, value)
 
     def finish(self, number: int, state: State | str, value: float | None, details: Mapping[str, Any]) -> None:
         """Closes a trial.
@@ -218,21 +219,29 @@ class TrialBook:
             value: its score, for FINISHED.
             details: what else is kept: reason, returncode, wall_s, ...
         """
-        trial_id = self._trial_id(number)
-        entry = {**entry_of(self.study._storage.get_trial(trial_id)), **details}
+        trial_id, entry = self._mine.pop(number) if number in self._mine else self._of_another(number)
+        entry |= details
         if state == State.FINISHED and value is not None:
             self._write(trial_id, entry)
-            self.study.tell(number, value)
-            return
-        if state == State.EARLY_STOPPED:
+            self._tell(number, trial_id, TrialState.COMPLETE, value)
+        elif state == State.EARLY_STOPPED:
             self._write(trial_id, entry)
-            self.study.tell(number, state=TrialState.PRUNED)
-            return
-        self._write(trial_id, {**entry, "state": str(state)})
-        self.study.tell(number, state=TrialState.FAIL)
+            self.study.tell(number, state=TrialState.PRUNED)  # its last report becomes its value
+        else:
+            self._write(trial_id, {**entry, "state": str(state)})
+            self._tell(number, trial_id, TrialState.FAIL, None)
+        if state == FILTERED:
+            self._num_tries = None
 
-    def _trial_id(self, number: int) -> int:
-        return self.study._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+    def _tell(self, number: int, trial_id: int, state: TrialState, value: float | None) -> None:
+        if self._keeps_notes:
+            self.study.tell(number, value, state)
+        else:
+            self.study._storage.set_trial_state_values(trial_id, state, None if value is None else [value])
+
+    def _of_another(self, number: int) -> tuple[int, dict[str, Any]]:
+        trial = self.trials()[number]
+        return trial._trial_id, dict(entry_of(trial))
 
     def _write(self, trial_id: int, entry: Mapping[str, Any]) -> None:
         self.study._storage.set_trial_user_attr(trial_id, ATTRIBUTE, dict(entry))

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.optimize import OptimizeWarning, curve_fit
 
 from gml.assessors.base import ASSESSORS, AssessResult, BaseAssessor
 
@@ -54,6 +53,8 @@ def _fit(curve: tuple[Callable[..., Array], int], x: Array, y: Array, at: int) -
     function, num = curve
     if num > len(x):
         return None
+    from scipy.optimize import OptimizeWarning, curve_fit  # slow to import, and few searches extrapolate
+
     start = [y[-1], y[-1] - y[0], 0.5, 1.0][:num]
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", OptimizeWarning)

@@ -158,7 +158,7 @@ class Job:
         self._popen({**(env or {}), **self.env, tree.TOKEN_VARIABLE: full_token}, cwd, pass_fds)
         assert self._process is not None
         pid = self._process.pid
-        self.trace = tree.Trace(full_token, pid, _start_of_unreaped(pid), self.kill_command(), boot)
+        self.trace = tree.Trace(full_token, pid, tree.start_ticks(pid), self.kill_command(), boot)
         self.trace.write(self.job_dir)
 
     def _prepared_cwd(self) -> Path:
@@ -274,12 +274,6 @@ class Job:
             if OUT_OF_MEMORY.search(log.read()):
                 return State.ERROR, f"{reason}, out of memory", "memory"
         return State.ERROR, reason, failure
-
-
-def _start_of_unreaped(pid: int) -> int:
-    """Returns the start ticks of a child, also when it has already exited."""
-    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    return int(text.rpartition(")")[2].split()[19])
 
 
 def wait_exits(jobs: Sequence[Job], timeout_s: float | None) -> None:

@@ -195,6 +195,7 @@ class NaiveScheduler(BaseScheduler):
         num_filtered = 0
         while not (self.is_stop or self._is_exhausted) and self._pool.has_room():
             with self.task.gate():
+                self.book.sync()
                 self._stop_criterion.before_iter(self)
                 assignment = None if self.is_stop else self.book.next()
             if assignment is None:

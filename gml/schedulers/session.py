@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from gml import book as books
+from gml.book import TrialBook
 from gml.compare import join_compare
 from gml.config import SearchConfig
 from gml.errors import UserError
 from gml.jobs import State, end_orphans
 from gml.searchers import build_searcher
+from gml.study import create_study, open_study
 from gml.task import TaskFolder, new_scheduler_id
 
 log = logging.getLogger("gml")
@@ -18,9 +19,7 @@ DEAD = "its scheduler died"
 
 
 @contextmanager
-def enter(
-    task: TaskFolder, content: Mapping[str, Any], config: SearchConfig, *, resume: bool
-) -> Iterator[books.TrialBook]:
+def enter(task: TaskFolder, content: Mapping[str, Any], config: SearchConfig, *, resume: bool) -> Iterator[TrialBook]:
     """Yields the book of a task; the scheduler counts as alive until the block ends.
 
     Args:
@@ -54,7 +53,7 @@ def enter(
 def _create(task: TaskFolder, content: Mapping[str, Any], config: SearchConfig) -> None:
     compare_id = join_compare(config.pavi.compare, task)
     task.path.mkdir(parents=True, exist_ok=True)
-    books.create_study(task.db, task.name, maximize=config.searcher.optimize_mode == "maximize")
+    create_study(task.db, task.name, maximize=config.searcher.optimize_mode == "maximize")
     task.create(_with_compare(content, compare_id), config)
 
 
@@ -87,15 +86,15 @@ def _comparable(part: str, content: Any) -> Any:
     return content
 
 
-def _open(task: TaskFolder, config: SearchConfig, scheduler: str, num_live: int) -> books.TrialBook:
+def _open(task: TaskFolder, config: SearchConfig, scheduler: str, num_live: int) -> TrialBook:
     space, seed = config.task.search_args, config.task.seed
-    num_trials = len(books.open_study(task.db).get_trials(deepcopy=False))
+    num_trials = len(open_study(task.db).get_trials(deepcopy=False))
     # After a resume, and beside other schedulers, the same seed must not draw the same numbers again.
     searcher = build_searcher(config.searcher, space, seed=seed + 1000 * num_trials + 1_000_000 * num_live)
-    return books.TrialBook(task.db, space, searcher, scheduler=scheduler, seed=seed)
+    return TrialBook(task.db, space, searcher, scheduler=scheduler, seed=seed)
 
 
-def close_orphans(task: TaskFolder, book: books.TrialBook, state: State, reason: str) -> None:
+def close_orphans(task: TaskFolder, book: TrialBook, state: State, reason: str) -> None:
     """Ends what dead schedulers left running and gives their jobs a true state; inside the task's gate."""
     for job_name in book.close_orphans(task.is_live, state, reason):
         if job_name and end_orphans(task.jobs / job_name):

@@ -8,7 +8,6 @@ import optuna
 
 from gml.searchers.base_searcher import BaseSearcher
 from gml.searchers.builder import SEARCHERS
-from gml.searchers.lamcts import LamctsSampler
 from gml.space import Real, SearchSpace
 
 log = logging.getLogger("gml")
@@ -105,6 +104,8 @@ class LamctsSearcher(SampledSearcher):
             TypeError: another type of space.
             ValueError: `dims` is wrong.
         """
+        from gml.searchers.lamcts import LamctsSampler  # SciPy takes a while to import
+
         for name, space in search_space.items():
             if not isinstance(space, Real):
                 raise TypeError(f"only Real is supported, {name!r} is {type(space).__name__}")
