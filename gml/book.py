@@ -8,7 +8,7 @@ scheduler are ERROR.
 import json
 import pickle
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -103,9 +103,9 @@ class TrialBook:
         assert self._num_tries is not None
         return self._num_tries
 
-    def best(self) -> FrozenTrial | None:
-        """Returns the finished trial with the best value."""
-        done = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
+    def best(self, *, without: Collection[int] = ()) -> FrozenTrial | None:
+        """Returns the finished trial with the best value, some numbers left out."""
+        done = [t for t in self.trials() if t.state == TrialState.COMPLETE and t.number not in without]
         key = (lambda trial: trial.value) if self.maximize else (lambda trial: -trial.value)
         return max(done, key=key, default=None)
 

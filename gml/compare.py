@@ -1,19 +1,14 @@
-"""Compares: groups of tasks whose trainings are looked at together. One small file each below ./gml_tasks/compares."""
+"""Compares: groups of tasks whose trainings are looked at together. One small file each, beside the tasks."""
 
 import json
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from gml.errors import ConfigError, unknown
-from gml.task import ROOT, TaskFolder
+from gml.task import TaskFolder
 
 PAGE = "http://127.0.0.1:8080"  # where `search-ctl dashboard` serves unless told otherwise
-
-
-def _folder() -> Path:
-    return ROOT / "compares"
 
 
 def join_compare(wanted: Mapping[str, Any], task: TaskFolder) -> str:
@@ -25,18 +20,19 @@ def join_compare(wanted: Mapping[str, Any], task: TaskFolder) -> str:
     Raises:
         ConfigError: there is no Compare with that id.
     """
+    folder = task.path.parent / "compares"
     if "id" in wanted:
         compare_id = str(wanted["id"])
-        known = [file.stem for file in _folder().glob("*.json")]
+        known = [file.stem for file in folder.glob("*.json")]
         if compare_id not in known:
             raise ConfigError(f"pavi.compare.id: {unknown('Compare', compare_id, known)}")
-        content = json.loads((_folder() / f"{compare_id}.json").read_text(encoding="utf-8"))
+        content = json.loads((folder / f"{compare_id}.json").read_text(encoding="utf-8"))
     else:
         compare_id = uuid.uuid4().hex[:13]
         content = {"name": str(wanted.get("name", task.name)), "tasks": []}
     content["tasks"] = sorted({*content["tasks"], task.name})
-    _folder().mkdir(parents=True, exist_ok=True)
-    (_folder() / f"{compare_id}.json").write_text(json.dumps(content), encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{compare_id}.json").write_text(json.dumps(content), encoding="utf-8")
     return compare_id
 
 

@@ -17,6 +17,7 @@ from gml.rows import read_rows
 from gml.schedulers import NaiveScheduler
 from gml.summary import failed_table, finish_line
 from gml.task import TaskFolder
+from gml.winners import check_winners, winners_table
 
 log = logging.getLogger("gml")
 
@@ -37,6 +38,8 @@ def run_search(options: argparse.Namespace) -> int:
     scheduler.run()
     rows = read_rows(task.db)
     print(finish_line(task, rows, maximize=scheduler.maximize))
+    if (check := scheduler.config.winner_check).top and any(row.value is not None for row in rows):
+        print(winners_table(check_winners(task, top=check.top, seeds=check.seeds)))
     if failed := failed_table(task, rows):
         print(failed, file=sys.stderr)
         return 1

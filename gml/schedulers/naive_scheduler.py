@@ -1,7 +1,6 @@
 """The scheduler: asks for configurations, runs them as jobs, and keeps the book."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,21 @@ from gml.assessors import build_assessor
 from gml.assessors.pruner import PrunerAssessor
 from gml.book import FILTERED, Assignment, TrialBook, entry_of
 from gml.compare import compare_url
-from gml.config import SearchConfig, TypedConfig, read_config
-from gml.errors import ConfigError, UserError
+from gml.config import TypedConfig, read_config
+from gml.environment import make_slots, mock_mode
+from gml.errors import ConfigError
 from gml.fill import unknown_placeholders
-from gml.jobs import Job, JobPool, Retry, Slots, State
+from gml.jobs import Job, JobPool, Retry, State
 from gml.launch import RESERVED, Launcher
 from gml.plugins import import_user_files
+from gml.rows import read_rows
 from gml.schedulers.criteria import build_filter_criterion, build_stop_criterion
 from gml.schedulers.job import job_class
 from gml.schedulers.running import Running
 from gml.schedulers.session import enter
 from gml.searchers import build_searcher
 from gml.task import TaskFolder
+from gml.winners import check_winners
 
 log = logging.getLogger("gml")
 WATCH_S = 0.25  # between two looks at what the jobs report
@@ -37,12 +39,14 @@ class BaseScheduler:
         is_stop: True ends the dispatch of jobs; what runs may end by itself.
         step: for the user's criteria.
         maximize: whether more is better.
+        refuted: numbers of trials whose score did not hold on fresh seeds.
     """
 
     is_stop = False
     step = 0
     maximize = True
     book: TrialBook
+    refuted: frozenset[int] = frozenset()
 
     @property
     def num_tries(self) -> int:
@@ -52,7 +56,7 @@ class BaseScheduler:
     @property
     def best_reward(self) -> float | None:
         """The best score so far; None before the first."""
-        best = self.book.best()
+        best = self.book.best(without=self.refuted)
         return best.value if best else None
 
     def end(self, reason: str) -> None:
@@ -99,6 +103,8 @@ class NaiveScheduler(BaseScheduler):
         self._running: dict[Job, Running] = {}
         self._is_exhausted = False
         self._end: tuple[State, str] | None = None
+        self._candidate: int | None = None
+        self._target = 0.0
 
     def _make_assessor(self) -> Any:
         chosen = self.config.scheduler.assessor
@@ -151,6 +157,8 @@ class NaiveScheduler(BaseScheduler):
             self._prepare_assessor()
             self._stop_criterion.before_run(self)
             self._loop()
+            while self._candidate is not None and not self._holds(self._candidate):
+                self._loop()
             self._stop_criterion.after_run(self)
         return self.book
 
@@ -239,6 +247,28 @@ class NaiveScheduler(BaseScheduler):
         if self.task.stop_request() is None:
             self.task.request_stop(State.KILLED, reason)
 
+    def reward_reached(self, target: float) -> None:
+        """Ends the search; with `winner_check` only once the reward holds on fresh seeds."""
+        if not self.config.winner_check.top:
+            super().reward_reached(target)
+        elif self._candidate is None and (best := self.book.best(without=self.refuted)):
+            log.info("max_reward %g is reached by %s; to be checked on fresh seeds", target, entry_of(best).get("job"))
+            self._candidate, self._target, self.is_stop = best.number, target, True
+
+    def _holds(self, number: int) -> bool:
+        """Runs a candidate again; if its mean misses the target the search goes on."""
+        row = [row for row in read_rows(self.task.db) if row.number == number]
+        mean = check_winners(self.task, top=1, seeds=self.config.winner_check.seeds, rows=row)[0].mean
+        holds = mean is not None and (mean >= self._target if self.maximize else mean <= self._target)
+        log.info("mean on fresh seeds: %s; %s", mean, "the search ends" if holds else "the search goes on")
+        self._candidate = None
+        if holds:
+            self.end(f"max_reward {self._target:g} is reached and held")
+        else:
+            self.refuted |= {number}
+            self.is_stop = self.task.stop_request() is not None
+        return holds
+
     def _ended(self, job: Job) -> None:
         running = self._running.pop(job)
         if self._retry.allows(job) and not self.is_stop:
@@ -282,31 +312,3 @@ def _some_configs(args: Any) -> list[dict[str, Any]]:
         {name: space.data[min(index, len(space.data) - 1)] for name, space in args.items()}
         for index in range(min(longest, 100))
     ]
-
-
-def make_slots(config: SearchConfig) -> Slots:
-    """Returns the slots of a config: GPUs if it names some, at most `parallel_size`.
-
-    Raises:
-        ConfigError: a bad list of GPUs.
-    """
-    part = config.scheduler
-    try:
-        if part.gpus:
-            per_gpu, limit = part.jobs_per_gpu, part.parallel_size
-            return Slots.gpus(part.gpus, jobs_per_gpu=per_gpu, limit=limit, threads=part.threads)
-        return Slots.plain(part.parallel_size or 1, threads=part.threads)
-    except ValueError as error:
-        raise ConfigError(f"scheduler.gpus: {error}") from error
-
-
-def mock_mode() -> str:
-    """Returns MOCK_PAVI: 0 (default) and 1 keep scalars in the task's folder, 2 keeps none.
-
-    Raises:
-        UserError: another value.
-    """
-    mode = os.environ.get("MOCK_PAVI", "0")
-    if mode not in ("0", "1", "2"):
-        raise UserError(f"MOCK_PAVI must be 0, 1 or 2, got {mode!r}")
-    return mode
