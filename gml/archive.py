@@ -18,7 +18,7 @@ from gml.jobs import State
 from gml.rows import Row
 from gml.schedulers.session import close_orphans
 from gml.searchers import BaseSearcher
-from gml.study import create_study, open_study
+from gml.study import create_study, open_study, remove_study
 from gml.summary import mode_of, task_rows
 from gml.task import NAME, TaskFolder
 
@@ -51,8 +51,7 @@ def clean(task: TaskFolder, gone: Sequence[Row]) -> Path | None:
     numbers = {row.number for row in gone}
     kept = [trial for trial in open_study(task.db).get_trials(deepcopy=False) if trial.number not in numbers]
     fresh, backup = task.path / "clean.db", task.path / f"study.{datetime.now():%Y%m%d%H%M%S}.db"
-    for suffix in ("", "-wal", "-shm"):
-        Path(f"{fresh}{suffix}").unlink(missing_ok=True)
+    remove_study(fresh)
     create_study(fresh, task.name, maximize=mode_of(task)[1])
     open_study(fresh).add_trials(kept)
     _merge_wal(task.db)
@@ -78,9 +77,22 @@ def export(task: TaskFolder, tar_path: str | None) -> Path:
     _merge_wal(task.db)
     part = target.with_name(f"{target.name}.part")
     with tarfile.open(part, "w:gz") as tar:
-        tar.add(task.path, arcname=task.name, filter=lambda item: None if item.name.endswith("/shim") else item)
+        tar.add(task.path, arcname=task.name, filter=_is_packed)
     part.replace(target)
     return target
+
+
+def _is_packed(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Leaves out what is made anew (shim) or belongs to the project (its copies)."""
+    return None if item.name.endswith(("/shim", "/project")) else item
+
+
+def _is_safe(item: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    """Leaves out links that lead out of the task, and refuses everything else that is unsafe."""
+    try:
+        return tarfile.data_filter(item, folder)
+    except (tarfile.AbsoluteLinkError, tarfile.LinkOutsideDestinationError):
+        return None
 
 
 def unpack(tar_path: Path, name: str | None, *, force: bool) -> TaskFolder:
@@ -114,7 +126,7 @@ def unpack(tar_path: Path, name: str | None, *, force: bool) -> TaskFolder:
 def _extracted(tar_path: Path, folder: Path) -> Path:
     try:
         with tarfile.open(tar_path) as tar:
-            tar.extractall(folder, filter="data")
+            tar.extractall(folder, filter=_is_safe)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DamagedError(f"{tar_path} cannot be unpacked: {error}") from error
     found = list(folder.iterdir())

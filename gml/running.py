@@ -83,10 +83,10 @@ def with_flags(content: dict[str, Any], options: argparse.Namespace, task: TaskF
     return {**content, **extra, **({"scheduler": scheduler} if scheduler else {})}
 
 
-def _max_tries(text: str, task: TaskFolder) -> int:
+def _max_tries(text: str, task: TaskFolder) -> int | str:
     try:
         if not text.startswith("+"):
-            return values.count(text)
+            return "inf" if values.limit(text) is None else values.count(text)
         done = sum(row.is_try for row in read_rows(task.db)) if task.exists() else 0
         return done + values.count(text[1:])
     except ValueError as error:

@@ -81,8 +81,8 @@ class Nested(Categorical):
 
 class _Range(Space):
     def __init__(self, low: Any, high: Any, step: Any, log: bool):
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError(f"must be [low, high] with finite low < high, got {[low, high]}")
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise ValueError(f"must be [low, high] with finite low <= high, got {[low, high]}")
         if step is not None and step <= 0:
             raise ValueError(f"step must be above 0, got {step}")
         if log and (low <= 0 or step is not None):

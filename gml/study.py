@@ -45,6 +45,12 @@ def open_study(db: Path) -> optuna.Study:
     return optuna.load_study(study_name=names[0], storage=storage, sampler=optuna.samplers.RandomSampler())
 
 
+def remove_study(db: Path) -> None:
+    """Removes a study file with its side files, if there."""
+    for suffix in ("", "-wal", "-shm"):
+        db.with_name(f"{db.name}{suffix}").unlink(missing_ok=True)
+
+
 def create_study(db: Path, name: str, *, maximize: bool) -> None:
     """Creates the study."""
     direction = optuna.study.StudyDirection.MAXIMIZE if maximize else optuna.study.StudyDirection.MINIMIZE

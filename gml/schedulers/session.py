@@ -11,7 +11,7 @@ from gml.config import SearchConfig
 from gml.errors import UserError
 from gml.jobs import State, end_orphans
 from gml.searchers import build_searcher
-from gml.study import create_study, open_study
+from gml.study import create_study, open_study, remove_study
 from gml.task import TaskFolder, new_scheduler_id
 
 log = logging.getLogger("gml")
@@ -53,6 +53,7 @@ def enter(task: TaskFolder, content: Mapping[str, Any], config: SearchConfig, *,
 def _create(task: TaskFolder, content: Mapping[str, Any], config: SearchConfig) -> None:
     compare_id = join_compare(config.pavi.compare, task)
     task.path.mkdir(parents=True, exist_ok=True)
+    remove_study(task.db)  # what a scheduler left that was killed before the task was complete
     create_study(task.db, task.name, maximize=config.searcher.optimize_mode == "maximize")
     task.create(_with_compare(content, compare_id), config)
 

@@ -248,6 +248,8 @@ def _candidates(leaf: Region, ranked: Array, rng: np.random.Generator) -> Array:
 
 def _to_unit(box: BaseDistribution, value: float) -> float:
     assert isinstance(box, FloatDistribution)
+    if box.low == box.high:
+        return 0.5
     if box.log:
         return float((np.log(value) - np.log(box.low)) / (np.log(box.high) - np.log(box.low)))
     return (value - box.low) / (box.high - box.low)
