@@ -100,7 +100,8 @@ class RoboGrammarEnv(gymnasium.Env):
         try:
             step = self.simulation.step(own)
         except SimulationDiverged as error:
-            return self._last, 0.0, True, False, {"diverged": 1.0, "reason": str(error)}
+            last = {name: value.copy() for name, value in self._last.items()}
+            return last, 0.0, True, False, {"diverged": 1.0, "reason": str(error)}
         self._last = self._dict(step.observation)
         return self._last, step.reward, step.terminated, step.truncated, dict(step.info)
 

@@ -54,6 +54,45 @@ class RobotState:
     contacts: np.ndarray
 
 
+@dataclass(frozen=True)
+class Motors:
+    """The motors of a robot's n hinges; arrays (n,) in the model's order.
+
+    In every physics step of 1/240 s a motor drives its joint's speed v to
+    v + kp / dt * (position target - angle) + kd * (speed target - v), with a torque within its limit.
+
+    Attributes:
+        kp: position gains, without unit.
+        kd: velocity gains, without unit.
+        torque_n_m: limits.
+        wheels: bool, joints that are controlled by speed.
+    """
+
+    kp: np.ndarray
+    kd: np.ndarray
+    torque_n_m: np.ndarray
+    wheels: np.ndarray
+
+    @classmethod
+    def of(cls, robot: RobotModel) -> Motors:
+        """The motors of a robot."""
+        joints = [joint for joint in (robot.links[index].joint for index in robot.joints) if joint is not None]
+        return cls(
+            kp=np.array([joint.kp for joint in joints]),
+            kd=np.array([joint.kd for joint in joints]),
+            torque_n_m=np.array([joint.torque_n_m for joint in joints]),
+            wheels=np.array([joint.control == "velocity" for joint in joints], dtype=bool),
+        )
+
+    def wheel_targets(self, targets_rad: np.ndarray, angles_rad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Position targets, rad, and speed targets, rad/s, of all joints for one control step.
+
+        A wheel turns with 5 rad/s per rad of target; its position target runs one physics step ahead of its angle.
+        """
+        speeds = np.where(self.wheels, targets_rad * WHEEL_SPEED_RAD_S, 0.0)
+        return np.where(self.wheels, angles_rad + speeds * PHYSICS_STEP_S, targets_rad), speeds
+
+
 class Engine(Protocol):
     """One robot on one terrain in one simulator instance."""
 

@@ -6,81 +6,16 @@ by `TURN`, which keeps each collision shape a plain capsule at the centre of mas
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pybullet
 
-from robogrammar_env.engine.base import link_inertia, may_collide
+from robogrammar_env.engine.base import may_collide
 from robogrammar_env.engine.clients import Client
-from robogrammar_env.robot_model import BASE_ROTATION, Link, RobotModel, quaternion_matrix
+from robogrammar_env.engine.parts import Part, part_inertia, part_mass
+from robogrammar_env.robot_model import BASE_ROTATION, Link, RobotModel
 from robogrammar_env.terrain import Heightfield, Terrain
 
 TURN = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])  # Bullet link vector to our link vector
-_CAN_OVERLAP = 1e-6  # kg*m, how far from the main link's centre a merged part's centre of mass may lie
-
-
-@dataclass
-class Part:
-    """One Bullet link: a main link and the stubs that ride on it.
-
-    Attributes:
-        main: index of the link whose shape collides.
-        parent: index into the list of parts, -1 for the base.
-        joint_position: (3,) joint point in the parent's main link frame, m.
-        rotation: (3, 3) main link frame in the parent's main link frame at angle 0.
-        riders: links without a shape of their own: index, centre (3,) and frame (3, 3) in the main link frame.
-    """
-
-    main: int
-    parent: int
-    joint_position: np.ndarray
-    rotation: np.ndarray
-    riders: list[tuple[int, np.ndarray, np.ndarray]] = field(default_factory=list)
-
-
-def plan_parts(robot: RobotModel, *, merge_mounts: bool) -> list[Part]:
-    """Decides which links become Bullet links of their own.
-
-    A mount is a short rigid stub between torso and leg, buried in the torso at one end and in the first leg link at
-    the other. Where the mounts of a torso segment balance each other they ride on it: their mass and inertia are
-    kept, and only the 3 cm of their surface that lies between torso and leg no longer collides.
-    """
-    riders = _balanced_mounts(robot) if merge_mounts else set()
-    parts = [Part(0, -1, np.zeros(3), np.eye(3))]
-    place: dict[int, tuple[int, np.ndarray, np.ndarray]] = {0: (0, np.zeros(3), np.eye(3))}
-    for index, link in enumerate(robot.links[1:], start=1):
-        assert link.joint is not None, f"link {link.name} has no joint"
-        part, origin, frame = place[link.parent]
-        joint = origin + frame @ np.array(link.joint.position_in_parent_m)
-        rotation = frame @ quaternion_matrix(link.joint.rotation)
-        if index in riders:
-            centre = joint + rotation[:, 0] * link.length_m / 2
-            parts[part].riders.append((index, centre, rotation))
-            place[index] = (part, centre, rotation)
-        else:
-            parts.append(Part(index, part, joint, rotation))
-            place[index] = (len(parts) - 1, np.zeros(3), np.eye(3))
-    return parts
-
-
-def _balanced_mounts(robot: RobotModel) -> set[int]:
-    """Mounts whose centres of mass, summed over their torso segment, lie at its centre."""
-    offsets: dict[int, list[tuple[int, np.ndarray]]] = {}
-    for index, link in enumerate(robot.links):
-        if link.kind == "mount" and link.joint is not None and robot.links[link.parent].kind == "torso":
-            direction = quaternion_matrix(link.joint.rotation)[:, 0]
-            centre = np.array(link.joint.position_in_parent_m) + direction * link.length_m / 2
-            offsets.setdefault(link.parent, []).append((index, link.mass_kg * centre))
-    balanced = [group for group in offsets.values() if _is_balanced(robot, group)]
-    return {index for group in balanced for index, _ in group}
-
-
-def _is_balanced(robot: RobotModel, group: list[tuple[int, np.ndarray]]) -> bool:
-    moment = np.sum([moment for _, moment in group], axis=0)
-    rotations = [quaternion_matrix(robot.links[index].joint.rotation) for index, _ in group]  # type: ignore[union-attr]
-    square_on = all(np.allclose(np.abs(rotation), np.round(np.abs(rotation)), atol=1e-9) for rotation in rotations)
-    return square_on and bool(np.all(np.abs(moment) < _CAN_OVERLAP))
 
 
 def matrix_quaternion(rotation: np.ndarray) -> list[float]:
@@ -98,21 +33,6 @@ def matrix_quaternion(rotation: np.ndarray) -> list[float]:
     )
     row = rows[int(np.argmax(squares))]
     return list(row / np.linalg.norm(row))
-
-
-def part_mass(robot: RobotModel, part: Part) -> float:
-    """Mass of a part, kg."""
-    return robot.links[part.main].mass_kg + sum(robot.links[index].mass_kg for index, _, _ in part.riders)
-
-
-def part_inertia(robot: RobotModel, part: Part) -> np.ndarray:
-    """(3,) principal moments of a part about its main link's centre, in the main link frame, kg*m^2."""
-    total = np.diag(link_inertia(robot.links[part.main]))
-    for index, centre, rotation in part.riders:
-        own = rotation @ np.diag(link_inertia(robot.links[index])) @ rotation.T
-        shift = centre @ centre * np.eye(3) - np.outer(centre, centre)
-        total = total + own + robot.links[index].mass_kg * shift
-    return np.diag(total)
 
 
 def build_robot_body(client: Client, robot: RobotModel, parts: list[Part]) -> tuple[int, list[int]]:
@@ -208,7 +128,14 @@ def _exclude_collisions(client: Client, body: int, robot: RobotModel, parts: lis
 
 
 def build_terrain(client: Client, terrain: Terrain) -> list[int]:
-    """Builds the terrain's boxes and heightfield as static bodies: Bullet's body ids."""
+    """Builds the terrain as static bodies; a lone level floor as an endless plane, which is cheaper than a box.
+
+    Returns:
+        Bullet's body ids.
+    """
+    if terrain.is_flat:
+        floor = terrain.boxes[0]
+        return [_static_body(client, client.shape(pybullet.GEOM_PLANE), (0.0, 0.0, floor.top_m), floor.friction)]
     bodies = []
     for box in terrain.boxes:
         shape = client.shape(pybullet.GEOM_BOX, halfExtents=box.half_extents_m)

@@ -12,11 +12,12 @@ from robogrammar_env.engine.base import (
     GRAVITY_M_S2,
     PHYSICS_STEP_S,
     SUBSTEPS,
-    WHEEL_SPEED_RAD_S,
+    Motors,
     RobotState,
     spawn_position,
 )
-from robogrammar_env.engine.bullet_body import TURN, build_robot_body, build_terrain, matrix_quaternion, plan_parts
+from robogrammar_env.engine.bullet_body import TURN, build_robot_body, build_terrain, matrix_quaternion
+from robogrammar_env.engine.parts import Part, plan_parts
 from robogrammar_env.robot_model import BASE_ROTATION, RobotModel
 from robogrammar_env.terrain import Terrain
 
@@ -51,7 +52,7 @@ class PyBulletEngine:
         robot: the body.
         terrain: what it stands on.
         solver_iterations: of Bullet's constraint solver; PyBullet's own default is 50.
-        merge_mounts: see `bullet_body.plan_parts`.
+        merge_mounts: see `parts.plan_parts`.
     """
 
     def __init__(
@@ -89,15 +90,14 @@ class PyBulletEngine:
         pybullet.setGravity(0.0, 0.0, -GRAVITY_M_S2, physicsClientId=self._client)
 
     def _set_motors(self) -> None:
-        joints = [self.robot.links[index].joint for index in self.robot.joints]
-        self._wheels = np.array([joint.control == "velocity" for joint in joints if joint], dtype=bool)
-        self._has_wheels = bool(self._wheels.any())
-        self._motors: dict[str, Any] = {
-            "targetVelocities": [0.0] * len(joints),
-            "positionGains": [joint.kp for joint in joints if joint],
-            "velocityGains": [joint.kd for joint in joints if joint],
+        self._motors = Motors.of(self.robot)
+        self._has_wheels = bool(self._motors.wheels.any())
+        self._motor_arguments: dict[str, Any] = {
+            "targetVelocities": [0.0] * self.robot.num_joints,
+            "positionGains": self._motors.kp.tolist(),
+            "velocityGains": self._motors.kd.tolist(),
             # PyBullet turns a force into the largest impulse of the outer step, but applies it in every substep.
-            "forces": [joint.torque_n_m / SUBSTEPS for joint in joints if joint],
+            "forces": (self._motors.torque_n_m / SUBSTEPS).tolist(),
             "physicsClientId": self._client,
         }
 
@@ -114,24 +114,28 @@ class PyBulletEngine:
         pybullet.resetBasePositionAndOrientation(body, position.tolist(), _SPAWN_QUATERNION, physicsClientId=client)
         pybullet.resetBaseVelocity(body, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], physicsClientId=client)
 
+    def _push_base(self, velocity: np.ndarray) -> None:
+        """Gives the whole robot a (3,) velocity, m/s."""
+        pybullet.resetBaseVelocity(self._body, velocity.tolist(), [0.0, 0.0, 0.0], physicsClientId=self._client)
+
     def step(self, targets_rad: np.ndarray) -> None:
         """Moves one control step with the joint targets held. `targets_rad`: (n,)."""
-        targets = targets_rad.tolist()
-        if self._has_wheels:
-            targets = self._wheel_targets(targets_rad)
+        targets = self._wheel_targets(targets_rad) if self._has_wheels else targets_rad
         pybullet.setJointMotorControlArray(
-            self._body, self._bullet_joints, pybullet.POSITION_CONTROL, targetPositions=targets, **self._motors
+            self._body,
+            self._bullet_joints,
+            pybullet.POSITION_CONTROL,
+            targetPositions=targets.tolist(),
+            **self._motor_arguments,
         )
         pybullet.stepSimulation(physicsClientId=self._client)
         self._stepped = True
 
-    def _wheel_targets(self, targets_rad: np.ndarray) -> list[float]:
-        """A wheel turns with 5 rad/s per rad of target; its position target runs one physics step ahead of it."""
+    def _wheel_targets(self, targets_rad: np.ndarray) -> np.ndarray:
         states = pybullet.getJointStates(self._body, self._bullet_joints, physicsClientId=self._client)
-        speeds = np.where(self._wheels, targets_rad * WHEEL_SPEED_RAD_S, 0.0)
-        ahead = np.array([state[0] for state in states]) + speeds * PHYSICS_STEP_S
-        self._motors["targetVelocities"] = speeds.tolist()
-        return np.where(self._wheels, ahead, targets_rad).tolist()
+        positions, speeds = self._motors.wheel_targets(targets_rad, np.array([state[0] for state in states]))
+        self._motor_arguments["targetVelocities"] = speeds.tolist()
+        return positions
 
     def state(self) -> RobotState:
         """Where everything is now."""
@@ -207,7 +211,7 @@ class _Riders:
         self._centres, self._frames = centres, frames
 
     @classmethod
-    def of(cls, parts: list) -> _Riders:
+    def of(cls, parts: list[Part]) -> _Riders:
         found = [(link, part.main, centre, frame) for part in parts for link, centre, frame in part.riders]
         centres = np.array([centre for _, _, centre, _ in found]).reshape(-1, 3, 1)
         frames = np.array([frame for _, _, _, frame in found]).reshape(-1, 3, 3)

@@ -13,7 +13,9 @@ from robogrammar_env.design import as_design
 from robogrammar_env.errors import RobotError, SimulationDiverged
 
 
-@pytest.mark.parametrize("settings", [{}, {"design": FLAT, "max_joints": 14}, {"terrain": "ridged"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"design": FLAT, "max_joints": 14}, {"terrain": "ridged"}, {"engine": "mujoco"}]
+)
 def test_gymnasium_checker_has_no_complaint(settings):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -48,7 +48,7 @@ def test_parameters_are_those_of_parity():
 def test_one_call_equals_sixteen_single_steps(text):
     fast, slow = engine_of(text), engine_of(text)
     pybullet.setPhysicsEngineParameter(fixedTimeStep=PHYSICS_STEP_S, numSubSteps=0, physicsClientId=slow._client)
-    slow._motors["forces"] = [1.0] * slow.robot.num_joints
+    slow._motor_arguments["forces"] = [1.0] * slow.robot.num_joints
     rng = np.random.default_rng(0)
     speeds = []
     for _ in range(30):
