@@ -1,8 +1,9 @@
-"""Commands for people: `python -m robogrammar_env show|random|simulate`.
+"""Commands for people: `python -m robogrammar_env show|random|simulate|terrain`.
 
 show      what a rule sequence is, step by step, with the rules that could be applied, and the robot that it makes
 random    random designs
 simulate  one episode of a design with a simple controller
+terrain   the list of terrains, or a picture of one
 """
 
 import argparse
@@ -10,10 +11,12 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import networkx as nx
 import numpy as np
 
-from robogrammar_env.controllers import CONTROLLERS, make_controller
+from robogrammar_env.controllers import CONTROLLERS, Controller, make_controller
 from robogrammar_env.design import Design, as_design, rules_of
 from robogrammar_env.drawing import robot_figure, save_figure, sheet_figure
 from robogrammar_env.errors import RobotError, SimulationDiverged, UnfinishedDesignError
@@ -22,7 +25,11 @@ from robogrammar_env.robot import build_robot, colliding_links
 from robogrammar_env.robot_model import RobotModel
 from robogrammar_env.rule import is_finished, unfinished_parts
 from robogrammar_env.sampling import random_derivation, sample_design
-from robogrammar_env.terrain import TERRAINS
+from robogrammar_env.terrain import TERRAINS, make_terrain
+from robogrammar_env.terrain_drawing import terrain_figure, terrain_sheet_figure
+
+if TYPE_CHECKING:
+    from robogrammar_env.simulation import Simulation
 
 DESIGN_HELP = """rule numbers or names ("0 7 2 16 8 5 6"), a readable design ("body(swing long) -roll- body"),
 a published robot (ridged, flat, gap, frozen_lake), or GRAMMAR: RULES ("apr30_wheel: 0 7 2 16 8 20 6")"""
@@ -51,10 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m robogrammar_env", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(required=True, metavar="show|random|simulate")
+    commands = parser.add_subparsers(required=True, metavar="show|random|simulate|terrain")
     _add_show(commands.add_parser("show", help="explain a rule sequence or a design"))
     _add_random(commands.add_parser("random", help="draw random designs"))
     _add_simulate(commands.add_parser("simulate", help="run one episode of a design"))
+    _add_terrain(commands.add_parser("terrain", help="list or draw terrains"))
     return parser
 
 
@@ -82,12 +90,21 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--terrain", default="flat", help=f"{', '.join(TERRAINS)} (default flat)")
     parser.add_argument("--engine", default="pybullet", help="pybullet or mujoco (default pybullet)")
-    parser.add_argument("--seed", type=int, default=0, help="of controller, start and terrain layout (default 0)")
+    parser.add_argument(
+        "--seed", type=int, help="of controller, start pose and terrain (default: exact start, terrain 0)"
+    )
     parser.add_argument("--frequency-hz", type=float, default=1.0, metavar="F", help="of the sinusoid (default 1)")
     parser.add_argument(
         "--amplitude", type=float, default=0.5, metavar="A", help="of the sinusoid, 1 is 90 degrees (0.5)"
     )
     parser.set_defaults(run=_simulate)
+
+
+def _add_terrain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", help="one terrain; all by default")
+    parser.add_argument("--seed", type=int, default=0, help="of the layout (default 0, RoboGrammar's own)")
+    parser.add_argument("--out", metavar="FILE", help="write a picture (png, svg, pdf)")
+    parser.set_defaults(run=_terrain)
 
 
 def _add_design(parser: argparse.ArgumentParser) -> None:
@@ -126,10 +143,11 @@ def _show(args: argparse.Namespace) -> None:
         print(f"picture: {args.out}")
 
 
-def _print_choices(grammar: Grammar, graph) -> None:
-    choices = "applicable: " + ", ".join(map(str, grammar.applicable(graph)))
+def _print_choices(grammar: Grammar, graph: nx.MultiDiGraph) -> None:
     width = max(60, shutil.get_terminal_size().columns - 1)
-    print(textwrap.fill(choices, width, initial_indent="    ", subsequent_indent="        ", break_on_hyphens=False))
+    glued = ", ".join(str(rule).replace(" ", "\0") for rule in grammar.applicable(graph))  # no break inside a rule
+    lines = textwrap.wrap(f"applicable: {glued}", width, initial_indent="    ", subsequent_indent="        ")
+    print("\n".join(lines).replace("\0", " "))
 
 
 def describe(design: Design, robot: RobotModel) -> str:
@@ -197,7 +215,9 @@ def _simulate(args: argparse.Namespace) -> None:
     design = as_design(" ".join(args.design), grammar=args.grammar)
     simulation = Simulation(design, terrain=args.terrain, engine=args.engine)
     try:
-        controller = make_controller(args.controller, simulation.num_joints, np.random.default_rng(args.seed), **waves)
+        controller = make_controller(
+            args.controller, simulation.num_joints, np.random.default_rng(args.seed or 0), **waves
+        )
         info = _run_episode(simulation, controller, seed=args.seed, step_s=CONTROL_STEP_S)
     finally:
         simulation.close()
@@ -206,7 +226,9 @@ def _simulate(args: argparse.Namespace) -> None:
         print(f"{name:<26}{value:>10.4f}")
 
 
-def _run_episode(simulation, controller, *, seed: int, step_s: float) -> dict[str, float]:
+def _run_episode(
+    simulation: "Simulation", controller: Controller, *, seed: int | None, step_s: float
+) -> dict[str, float]:
     """Runs one full episode and returns what it measured."""
     simulation.reset(seed, training=False)
     info: dict[str, float] = {}
@@ -215,6 +237,18 @@ def _run_episode(simulation, controller, *, seed: int, step_s: float) -> dict[st
         info = simulation.step(controller(step * step_s)).info
         step += 1
     return info
+
+
+def _terrain(args: argparse.Namespace) -> None:
+    terrains = [make_terrain(name, args.seed) for name in ([args.name] if args.name else TERRAINS)]
+    print(f"{'terrain':<15}{'made of':<13}{'friction':<10}weights (forwards, upright, speed)")
+    for terrain in terrains:
+        kind = "heightfield" if terrain.heightfield else f"{len(terrain.boxes)} boxes"
+        weights = ", ".join(f"{weight:g}" for weight in terrain.weights)
+        print(f"{terrain.name:<15}{kind:<13}{terrain.friction:<10.2f}{weights}")
+    if args.out:
+        save_figure(terrain_figure(terrains[0]) if args.name else terrain_sheet_figure(terrains), args.out)
+        print(f"picture: {args.out}")
 
 
 if __name__ == "__main__":

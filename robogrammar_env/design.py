@@ -134,6 +134,8 @@ class RobotDesign:
             UnfinishedDesignError: the graph still has symbols that are no robot parts.
             DesignSyntaxError: it is no robot of the apr30 grammar.
         """
+        if not isinstance(graph, nx.MultiDiGraph):
+            raise DesignSyntaxError(f"a robot's graph is a networkx.MultiDiGraph, got {type(graph).__name__}")
         load_grammar("apr30").check_finished(graph)
         legs, spine = read_apr30_graph(graph)
         return cls(tuple(tuple(LimbLink(*link) for link in leg) for leg in legs), tuple(spine))
@@ -219,7 +221,7 @@ def as_design(source: Design | str | nx.MultiDiGraph | Sequence[int | str], *, g
     """
     if isinstance(source, RobotDesign | GrammarDesign):
         return source
-    if isinstance(source, nx.MultiDiGraph):
+    if isinstance(source, nx.Graph):
         return RobotDesign.from_graph(source)
     if isinstance(source, str):
         return _from_rules(*rules_of(source, grammar=grammar))

@@ -1,4 +1,4 @@
-"""Pictures of robots and terrains with matplotlib, without physics or a display."""
+"""Pictures of robots with matplotlib, without physics or a display."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 
 from robogrammar_env.errors import unknown_name
 from robogrammar_env.robot_model import BASE_ROTATION, RobotModel
-from robogrammar_env.terrain import Terrain
 
 LINK_COLORS = {"torso": "#4c72b0", "mount": "#8c8c8c", "limb": "#dd8452", "wheel": "#55a868"}
 """Colour of each kind of link."""
@@ -104,29 +103,6 @@ def sheet_figure(robots: Sequence[RobotModel], titles: Sequence[str]) -> Figure:
     return figure
 
 
-def terrain_figure(terrain: Terrain, *, length_m: float = 10.0, width_m: float = 3.0) -> Figure:
-    """Makes a figure of a terrain: heights seen from above, and along the line that robots start on.
-
-    Args:
-        terrain: the terrain.
-        length_m: how far ahead of the start is shown; 1 m behind it is, too.
-        width_m: how wide the view from above is.
-    """
-    x, y = np.linspace(-1.0, length_m, 1100), np.linspace(-width_m / 2, width_m / 2, 300)
-    heights = terrain.height_at(*np.meshgrid(x, y))
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    above, along = figure.subplots(2, 1, sharex=True)
-    image = above.imshow(heights, extent=(x[0], x[-1], y[0], y[-1]), origin="lower", cmap="viridis", aspect="auto")
-    figure.colorbar(image, ax=above, label="height (m)")
-    above.set(ylabel="left (m)", title=f"{terrain.name}, seed {terrain.seed}")
-    profile = terrain.height_at(x, 0.0)
-    along.fill_between(x, profile, min(profile.min(), 0.0) - 0.1, color="#b0a090")
-    along.plot(x, profile, color="#303030", linewidth=0.8)
-    along.set(xlabel="ahead of the start (m)", ylabel="height at y = 0 (m)")
-    along.set_ylim(min(along.get_ylim()[0], -0.25), max(along.get_ylim()[1], 0.25))
-    return figure
-
-
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Writes a figure; the ending of `path` (png, svg, pdf, jpg) says in which format.
 
@@ -138,7 +114,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     ending = Path(path).suffix.lstrip(".").lower()
     if ending not in known:
         raise unknown_name("picture format", ending, known)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=100)
 
 
 def _surface(robot: RobotModel, index: int, position: np.ndarray, rotation: np.ndarray) -> np.ndarray:

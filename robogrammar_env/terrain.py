@@ -6,7 +6,7 @@ the same. World frame: x forward, y left, z up (m); RoboGrammar's (x, y, z) is (
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.random import RandomState  # RoboGrammar's generator; another one would make other ground
@@ -96,6 +96,11 @@ class Terrain:
         """Whether there is nothing but one level floor."""
         return self.heightfield is None and len(self.boxes) == 1
 
+    @property
+    def friction(self) -> float:
+        """Coulomb coefficient of the ground, the same everywhere."""
+        return (self.heightfield or self.boxes[0]).friction
+
     def height_at(self, x_m: ArrayLike, y_m: ArrayLike) -> np.ndarray:
         """Returns the height of the uppermost surface.
 
@@ -115,14 +120,21 @@ class Terrain:
         return height
 
     def _box_height(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        centers = np.array([box.center_m for box in self.boxes])
-        halves = np.array([box.half_extents_m for box in self.boxes]) + 1e-9  # no cracks where two boxes meet
-        inside = (np.abs(x[..., None] - centers[:, 0]) <= halves[:, 0]) & (
-            np.abs(y[..., None] - centers[:, 1]) <= halves[:, 1]
-        )
-        return np.where(inside, [box.top_m for box in self.boxes], -np.inf).max(axis=-1)
+        x_m, y_m, half_x_m, half_y_m, top_m = self._box_table
+        inside = (np.abs(x[..., None] - x_m) <= half_x_m) & (np.abs(y[..., None] - y_m) <= half_y_m)
+        return np.where(inside, top_m, -np.inf).max(axis=-1)
 
-    @property
+    @cached_property
+    def _box_table(self) -> np.ndarray:
+        """(5, boxes) centre x and y, half extents along x and y, height of the upper face."""
+        crack_m = 1e-9  # so that nothing falls between two boxes that meet
+        rows = [
+            (*box.center_m[:2], box.half_extents_m[0] + crack_m, box.half_extents_m[1] + crack_m, box.top_m)
+            for box in self.boxes
+        ]
+        return np.array(rows).T
+
+    @cached_property
     def _bottom_m(self) -> float:
         parts: list[Box | Heightfield] = [*self.boxes, *([self.heightfield] if self.heightfield else [])]
         return min(part.center_m[2] - part.half_extents_m[2] for part in parts)

@@ -143,6 +143,7 @@ def test_as_design_takes_numpy_numbers_and_rule_names():
         ("legs", UnknownRuleError, "no rule named 'legs'"),
         (7, DesignSyntaxError, "got int"),
         (nx.MultiDiGraph(), DesignSyntaxError, "needs a first node"),
+        (nx.DiGraph(), DesignSyntaxError, "MultiDiGraph, got DiGraph"),
     ],
 )
 def test_what_is_no_design_is_a_clear_error(source, error, message):
