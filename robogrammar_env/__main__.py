@@ -7,6 +7,7 @@ terrain   the list of terrains, or a picture of one
 """
 
 import argparse
+import os
 import shutil
 import sys
 import textwrap
@@ -42,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args.run(args)
     except SimulationDiverged as error:
         return _failed(error, 1)
+    except BrokenPipeError:  # as in `... | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (RobotError, OSError) as error:
         return _failed(error, 2)
     except KeyboardInterrupt:
@@ -74,7 +78,7 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 
 def _add_random(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=_positive, default=1, metavar="N", help="how many (default 1)")
-    parser.add_argument("--seed", type=int, help="seed; the same seed gives the same designs")
+    parser.add_argument("--seed", type=_whole, help="seed; the same seed gives the same designs")
     parser.add_argument("--min-joints", type=_positive, default=1, metavar="N", help="fewest joints (default 1)")
     parser.add_argument("--max-joints", type=_positive, default=24, metavar="N", help="most joints (default 24)")
     parser.add_argument("--uniform", action="store_true", help="RoboGrammar's sampler: any applicable rule, any body")
@@ -102,7 +106,7 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
 
 def _add_terrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="one terrain; all by default")
-    parser.add_argument("--seed", type=int, default=0, help="of the layout (default 0, RoboGrammar's own)")
+    parser.add_argument("--seed", type=_whole, default=0, help="of the layout (default 0, RoboGrammar's own)")
     parser.add_argument("--out", metavar="FILE", help="write a picture (png, svg, pdf)")
     parser.set_defaults(run=_terrain)
 
@@ -112,6 +116,12 @@ def _add_design(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--grammar", default="apr30", help="apr30, apr30_asym, apr30_wheel or a DOT file (default apr30)"
     )
+
+
+def _whole(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, got {text!r}")
+    return int(text)
 
 
 def _positive(text: str) -> int:
@@ -193,13 +203,15 @@ def _random(args: argparse.Namespace) -> None:
 
 
 def _draw(rng: np.random.Generator, args: argparse.Namespace) -> Design:
-    """Draws one design; derivations that do not come to an end are drawn again."""
-    while args.uniform:
+    """Draws one design; derivations that do not come to an end are drawn again, a hundred times at most."""
+    if not args.uniform:
+        return sample_design(rng, min_joints=args.min_joints, max_joints=args.max_joints)
+    for _ in range(100):
         try:
             return random_derivation(rng, grammar=args.grammar)
-        except UnfinishedDesignError as error:
-            print(f"drawn again: {str(error).split(':')[0]} (limit {MAX_RULES})", file=sys.stderr)
-    return sample_design(rng, min_joints=args.min_joints, max_joints=args.max_joints)
+        except UnfinishedDesignError:
+            print(f"drawn again: not finished after {MAX_RULES} rules", file=sys.stderr)
+    raise UnfinishedDesignError(f"no derivation of {args.grammar} came to an end within {MAX_RULES} rules")
 
 
 def _summary(robot: RobotModel) -> str:

@@ -72,12 +72,13 @@ class EpisodeRecord:
         """Counts one control step; `height_m`: of the base above the ground."""
         touching = state.contacts[self._feet]
         landed = touching & ~self._touching
-        power = np.abs(state.motor_torques * state.joint_velocities).sum()
+        count, speeds = len(self._feet), np.abs(state.joint_velocities)
+        power = np.abs(state.motor_torques) @ speeds
         forward, up = -state.base_rotation[0, 0], state.base_rotation[2, 2]
         roll, pitch = roll_pitch(state.base_rotation)
-        speed = np.abs(state.joint_velocities).mean()
-        self._sums += (touching.mean(), height_m, pitch**2, roll**2, power, speed, landed.mean(), 0.0)
-        self._sums[7] += self._weights[0] * forward + self._weights[1] * up
+        posture = self._weights[0] * forward + self._weights[1] * up
+        shares = np.count_nonzero(touching) / count, np.count_nonzero(landed) / count
+        self._sums += (shares[0], height_m, pitch**2, roll**2, power, speeds.sum() / len(speeds), shares[1], posture)
         self._touching, self._last = touching, state
         self.steps += 1
 

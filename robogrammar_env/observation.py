@@ -80,7 +80,9 @@ class BodyFrame:
         group_weights: (n, L) averages link values into those of each group's centre of mass.
         members: (n + 1, L) bool, the links of each group; the last row is the root's.
         max_torque_n_m: (n,) limit of each motor.
+        on_root: (m,) indices of the joints that hang on the root.
         length_m: L above.
+        speed_m_s: sqrt(g L).
         rest_height_m: height of the base at rest.
     """
 
@@ -92,7 +94,9 @@ class BodyFrame:
     group_weights: np.ndarray
     members: np.ndarray
     max_torque_n_m: np.ndarray
+    on_root: np.ndarray
     length_m: float
+    speed_m_s: float
     rest_height_m: float
 
 
@@ -102,9 +106,10 @@ def body_frame(robot: RobotModel) -> BodyFrame:
     members = _members(robot)
     masses = np.array([link.mass_kg for link in robot.links])
     weights = members[:-1] * masses
-    low, high = np.array(robot.bounding_box_m)
+    description = _describe(robot, members, masses)
+    length_m = size_m(robot)
     return BodyFrame(
-        description=_describe(robot, members, masses),
+        description=description,
         signs=np.array([-1.0 if robot.links[index].mirrored else 1.0 for index in mains]),
         mains=mains,
         tips=np.stack([robot.lengths_m[mains] / 2, np.zeros(len(mains)), np.zeros(len(mains))], axis=1),
@@ -112,9 +117,17 @@ def body_frame(robot: RobotModel) -> BodyFrame:
         group_weights=weights / weights.sum(axis=1, keepdims=True),
         members=members,
         max_torque_n_m=np.array([joint.torque_n_m for joint in _joints(robot)]),
-        length_m=float(np.linalg.norm(high - low) / 2),
+        on_root=np.flatnonzero(description.parent < 0),
+        length_m=length_m,
+        speed_m_s=float(np.sqrt(GRAVITY_M_S2 * length_m)),
         rest_height_m=float(robot.spawn_position_m[2]),
     )
+
+
+def size_m(robot: RobotModel) -> float:
+    """L, half the diagonal of the rest pose's bounding box, m."""
+    low, high = np.array(robot.bounding_box_m)
+    return float(np.linalg.norm(high - low) / 2)
 
 
 def observe(
@@ -134,35 +147,48 @@ def observe(
         terrain: for heights.
         terrain_samples: append 24 ground heights ahead of the robot (see `sample_heights`).
     """
-    length = frame.length_m
-    speed = np.sqrt(GRAVITY_M_S2 * length)
+    count = len(frame.signs)
+    size = GLOBAL_DIM + TERRAIN_DIM if terrain_samples else GLOBAL_DIM
+    table = np.empty(count * JOINT_DIM + size)  # one block, so that it is clipped and cast in one go
+    joints, values = table[:-size].reshape(count, JOINT_DIM), table[-size:]
     root = state.base_rotation @ BASE_ROTATION
     heading = heading_frame(root)
-    touching = (frame.members @ state.contacts) > 0
-    ground = _ground_height(terrain, state.base_position[None, :2])[0]
-
-    joints = np.zeros((len(frame.signs), JOINT_DIM))
-    joints[:, 0] = frame.signs * state.joint_angles / ACTION_RANGE_RAD
-    joints[:, 1] = frame.signs * state.joint_velocities / JOINT_SPEED_RAD_S
+    touching = frame.members @ state.contacts
+    _fill_joints(joints, frame, state, heading, terrain)
     joints[:, 2] = previous_action
-    joints[:, 3] = frame.signs * state.motor_torques / frame.max_torque_n_m
-    joints[:, 4:7] = (frame.group_weights @ state.link_positions - state.base_position) @ heading / length
-    joints[:, 7:10] = (frame.group_weights @ state.link_velocities) @ heading / speed
-    joints[:, 10] = np.clip(_tip_heights(frame, state, terrain) / length, 0.0, 2.0)
     joints[:, 11] = touching[:-1]
-    parent = frame.description.parent
-    joints[:, 12:14] = np.where(parent[:, None] >= 0, joints[parent, :2], 0.0)
-
-    values = np.empty(GLOBAL_DIM + TERRAIN_DIM if terrain_samples else GLOBAL_DIM)
-    values[0:3] = -root[2]
-    values[3:6] = state.base_velocity @ heading / speed
-    values[6:9] = state.base_angular_velocity @ root * (length / speed)
-    values[9] = (state.base_position[2] - ground) / frame.rest_height_m
-    values[10:12] = heading[0, 0], heading[0, 1]
-    values[12] = touching.mean()
+    _fill_globals(values, frame, state, root, heading)
+    values[9] = (state.base_position[2] - ground_height(terrain, state.base_position)) / frame.rest_height_m
+    values[12] = np.count_nonzero(touching) / (count + 1)
     if terrain_samples:
         values[GLOBAL_DIM:] = sample_heights(frame, state, terrain, heading)
-    return Observation(_clipped(joints), _clipped(values))
+    table = _clipped(table)
+    return Observation(table[:-size].reshape(count, JOINT_DIM), table[-size:])
+
+
+def _fill_joints(
+    joints: np.ndarray, frame: BodyFrame, state: RobotState, heading: np.ndarray, terrain: Terrain
+) -> None:
+    """All columns but the previous action and contact."""
+    length = frame.length_m
+    joints[:, 0] = frame.signs * state.joint_angles / ACTION_RANGE_RAD
+    joints[:, 1] = frame.signs * state.joint_velocities / JOINT_SPEED_RAD_S
+    joints[:, 3] = frame.signs * state.motor_torques / frame.max_torque_n_m
+    joints[:, 4:7] = (frame.group_weights @ state.link_positions - state.base_position) @ heading / length
+    joints[:, 7:10] = (frame.group_weights @ state.link_velocities) @ heading / frame.speed_m_s
+    joints[:, 10] = np.minimum(np.maximum(_tip_heights(frame, state, terrain) / length, 0.0), 2.0)
+    joints[:, 12:14] = joints[frame.description.parent, :2]
+    joints[frame.on_root, 12:14] = 0.0
+
+
+def _fill_globals(
+    values: np.ndarray, frame: BodyFrame, state: RobotState, root: np.ndarray, heading: np.ndarray
+) -> None:
+    """All values but height and contact."""
+    values[0:3] = -root[2]
+    values[3:6] = state.base_velocity @ heading / frame.speed_m_s
+    values[6:9] = state.base_angular_velocity @ root * (frame.length_m / frame.speed_m_s)
+    values[10:12] = heading[0, :2]
 
 
 def heading_frame(root: np.ndarray) -> np.ndarray:
@@ -181,24 +207,24 @@ def sample_heights(frame: BodyFrame, state: RobotState, terrain: Terrain, headin
     ahead, aside = np.meshgrid(SAMPLES_AHEAD_M, SAMPLES_ASIDE_M)
     points = np.stack([ahead.ravel(), aside.ravel()], axis=1) @ heading[:2, :2].T + state.base_position[:2]
     standing = state.base_position[2] - frame.rest_height_m
-    return (_ground_height(terrain, points) - standing) / frame.rest_height_m
+    return (ground_height(terrain, points) - standing) / frame.rest_height_m
 
 
 def _tip_heights(frame: BodyFrame, state: RobotState, terrain: Terrain) -> np.ndarray:
     """(n,) heights of the undersides of the tips above the ground, m."""
     tips = state.link_positions[frame.mains] + state.link_rotations[frame.mains, :, 0] * frame.tips[:, :1]
-    return tips[:, 2] - frame.tip_radius_m - _ground_height(terrain, tips[:, :2])
+    return tips[:, 2] - frame.tip_radius_m - ground_height(terrain, tips)
 
 
-def _ground_height(terrain: Terrain, points: np.ndarray) -> np.ndarray:
-    """(k,) ground heights under (k, 2) points, m."""
+def ground_height(terrain: Terrain, points: np.ndarray) -> np.ndarray | float:
+    """(...) ground heights, m, under (..., 2 or 3) points; one number for a level floor."""
     if terrain.is_flat:
-        return np.full(len(points), terrain.boxes[0].top_m)
-    return terrain.height_at(points[:, 0], points[:, 1])
+        return terrain.boxes[0].top_m
+    return terrain.height_at(points[..., 0], points[..., 1])
 
 
 def _clipped(values: np.ndarray) -> np.ndarray:
-    return np.clip(values, -CLIP, CLIP).astype(np.float32)
+    return np.minimum(np.maximum(values, -CLIP), CLIP).astype(np.float32)
 
 
 def _joints(robot: RobotModel) -> list:
@@ -259,8 +285,7 @@ def _joint_table(
     count, links = robot.num_joints, [robot.links[index] for index in robot.joints]
     positions, rotations = robot.rest_pose()  # the base is at the origin and R is the world frame
     anchors, tips = (ends[list(robot.joints)] for ends in link_ends(robot, positions, rotations))
-    low, high = np.array(robot.bounding_box_m)
-    length = np.linalg.norm(high - low) / 2
+    low_m, length = robot.bounding_box_m[0][2], size_m(robot)
     signs = np.array([-1.0 if link.mirrored else 1.0 for link in links])
     axes = np.array(
         [rotations[i] @ np.array(joint.axis) for i, joint in zip(robot.joints, _joints(robot), strict=True)]
@@ -281,7 +306,7 @@ def _joint_table(
     table[:, 11] = np.log(group_mass / group_mass.mean())
     table[:, 12] = subtree_share
     table[:, 13] = below.sum(axis=1) / count
-    table[:, 14] = (tips[:, 2] - radii - low[2]) / length
+    table[:, 14] = (tips[:, 2] - radii - low_m) / length
     table[:, 15] = depth / DEPTH
     table[:, 16] = children == 0
     table[:, 17] = children / CHILDREN

@@ -13,7 +13,7 @@ from robogrammar_env.behaviour import EpisodeRecord
 from robogrammar_env.design import as_design
 from robogrammar_env.engine.base import CONTROL_STEP_S, GRAVITY_M_S2, Engine, RobotState, make_engine
 from robogrammar_env.errors import SimulationDiverged
-from robogrammar_env.observation import ACTION_RANGE_RAD, Observation, body_frame, observe
+from robogrammar_env.observation import ACTION_RANGE_RAD, Observation, body_frame, ground_height, observe
 from robogrammar_env.reward import Motion, RewardWeights, training_reward
 from robogrammar_env.robot import build_robot, check_robot
 from robogrammar_env.robot_model import RobotModel
@@ -93,7 +93,7 @@ class Simulation:
         self.terrain_samples = not self.terrain.is_flat if terrain_samples is None else terrain_samples
         self._engine_name, self._engine_settings = engine, engine_settings or {}
         self.engine: Engine = self._make_engine()
-        self._full_power_w = self.robot.total_mass_kg * GRAVITY_M_S2 * math.sqrt(GRAVITY_M_S2 * self.frame.length_m)
+        self._full_power_w = self.robot.total_mass_kg * GRAVITY_M_S2 * self.frame.speed_m_s
 
     @property
     def num_joints(self) -> int:
@@ -152,7 +152,7 @@ class Simulation:
     def height_m(self) -> float:
         """Height of the base's centre above the ground under it."""
         position = self.state.base_position
-        return float(position[2] - self.terrain.height_at(position[0], position[1]))
+        return float(position[2] - ground_height(self.terrain, position))
 
     def _make_engine(self) -> Engine:
         return make_engine(self._engine_name, self.robot, self.terrain, **self._engine_settings)
@@ -174,9 +174,9 @@ class Simulation:
         action = np.asarray(action, dtype=float)
         if action.shape != (self.num_joints,):
             raise ValueError(f"action must have shape ({self.num_joints},), one value a joint, got {action.shape}")
-        if not np.isfinite(action).all():
+        if not math.isfinite(action.sum()):
             raise ValueError(f"action must be finite, got {action}")
-        return np.clip(action, -1.0, 1.0)
+        return np.minimum(np.maximum(action, -1.0), 1.0)
 
     def _checked_state(self, state: RobotState) -> RobotState:
         speed = float(np.abs(state.base_velocity).max())

@@ -156,6 +156,11 @@ def make_terrain(name: str, seed: int = 0) -> Terrain:
     return TERRAINS[name](seed)
 
 
+def _generator(seed: int) -> RandomState:
+    """RoboGrammar's generator, which takes seeds of 32 bits; longer ones are cut."""
+    return RandomState(seed % 2**32)
+
+
 def _box(x_m: float, height_m: float, half: Vector, *, z_m: float = 0.0, friction: float = FRICTION) -> Box:
     """Makes a box from RoboGrammar's centre (x, height, z) and half extents."""
     return Box(
@@ -181,19 +186,19 @@ def _ridge(x_m: float, height_m: float) -> Box:
 
 
 def _ridged(seed: int) -> Terrain:
-    rng = RandomState(seed)
+    rng = _generator(seed)
     ridges = [_ridge(rng.normal(0.5, 0.1) + i, 0.02 * (i + 1)) for i in range(20)]
     return Terrain("ridged", seed, (_floor(), *ridges))
 
 
 def _new_ridged(seed: int) -> Terrain:
-    rng = RandomState(seed)
+    rng = _generator(seed)
     ridges = [_ridge(rng.normal(0.5, 0.05) + i, rng.uniform(0.06, min(0.20, 0.09 * (i + 1)))) for i in range(20)]
     return Terrain("new_ridged", seed, (_floor(), *ridges), weights=(1.0, 1.0, 8.0))
 
 
 def _new_ridged_2(seed: int) -> Terrain:
-    rng = RandomState(seed)
+    rng = _generator(seed)
     ridges = [_ridge(rng.normal(0.5, 0.05) + i, 0.06 * min(i + 1, 3)) for i in range(20)]
     return Terrain("new_ridged_2", seed, (_floor(), *ridges), weights=(1.0, 1.0, 8.0))
 
@@ -223,14 +228,14 @@ def _platforms_with_gaps(centers_m: np.ndarray, widths_m: np.ndarray, tops_m: It
 
 def _gap(seed: int) -> Terrain:
     centers = np.arange(0.5, _X_MAX_M, 1.0)
-    centers += RandomState(seed).normal(0.0, 0.1, size=centers.shape)
-    rng = RandomState(seed)  # RoboGrammar starts anew for the heights
+    centers += _generator(seed).normal(0.0, 0.1, size=centers.shape)
+    rng = _generator(seed)  # RoboGrammar starts anew for the heights
     tops = [rng.normal(0.0, 0.01 * i) for i in range(len(centers) + 1)]
     return Terrain("gap", seed, _platforms_with_gaps(centers, np.linspace(0.1, 0.5, len(centers)), tops))
 
 
 def _new_gap(seed: int) -> Terrain:
-    rng = RandomState(seed)
+    rng = _generator(seed)
     centers = np.arange(0.5, _X_MAX_M, 0.7)
     centers += rng.normal(0.0, 0.05, size=centers.shape)
     widths = np.array([rng.uniform(min(0.06 * n, 0.2), min(0.12 * n, 0.4)) for n in range(1, len(centers) + 1)])
@@ -248,8 +253,8 @@ def _steps(
 
 def _stepped(seed: int) -> Terrain:
     edges = np.arange(0.0, _X_MAX_M, 0.5)
-    edges += RandomState(seed).normal(0.0, 0.1, size=edges.shape)
-    rng = RandomState(seed)  # RoboGrammar starts anew for the heights
+    edges += _generator(seed).normal(0.0, 0.1, size=edges.shape)
+    rng = _generator(seed)  # RoboGrammar starts anew for the heights
     rises = [rng.normal(0.0, min(0.015 * i, 0.1)) for i in range(len(edges))]
     return Terrain("stepped", seed, _steps(edges, np.cumsum([0.0, *rises]), half_height_m=1.0))
 
@@ -267,7 +272,7 @@ def _stairs(name: str, rise_m: float, weights: Vector = (2.0, 2.0, 2.0)) -> Call
 
 def _new_stepped_3(seed: int) -> Terrain:
     edges = np.arange(0.0, _X_MAX_M, 0.3)
-    rng = RandomState(seed)
+    rng = _generator(seed)
     rises = [rng.uniform(0.0, min(0.02 * i, 0.1)) for i in range(len(edges))]
     return Terrain("new_stepped_3", seed, _steps(edges, np.cumsum([0.0, *rises]), half_height_m=5.0))
 
@@ -278,7 +283,7 @@ def _corridor() -> tuple[Box, ...]:
 
 
 def _wall(seed: int) -> Terrain:
-    rng = RandomState(seed)
+    rng = _generator(seed)
     walls = [
         _box(rng.normal(2.0 * i + 0.5, 0.1), 0.0, (0.05, 0.5, 0.25), z_m=rng.normal(i % 2 - 0.5, 0.1))
         for i in range(10)
@@ -292,7 +297,7 @@ def _new_wall(seed: int) -> Terrain:
 
 
 def _hill(seed: int) -> Terrain:
-    heights = np.clip(RandomState(seed).normal(0.5, 0.125, size=(97, 33)), 0.0, 1.0)
+    heights = np.clip(_generator(seed).normal(0.5, 0.125, size=(97, 33)), 0.0, 1.0)
     # column j lies at z = -10 ... 10 m, which is y = 10 ... -10 m; heights 0 ... 1 span the half extent of 0.25 m twice
     heights_m = np.ascontiguousarray(0.5 * heights[:, ::-1] - 0.5)
     heights_m.flags.writeable = False

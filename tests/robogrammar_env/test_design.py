@@ -203,3 +203,12 @@ def test_grammar_design_comes_back_from_text_and_pickle(text):
 def test_grammar_design_checks_its_rules():
     with pytest.raises(UnfinishedDesignError):
         as_design([0, 7], grammar="apr30_wheel")
+
+
+@given(st.text(alphabet="body(swinglft_, )-:0123456789 ", max_size=30) | st.lists(st.integers(-3, 25), max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_nonsense_is_a_design_or_an_error_of_ours(source):
+    try:
+        assert as_design(source).num_rules <= 40
+    except RobotError as error:
+        assert str(error)

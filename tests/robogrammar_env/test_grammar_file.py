@@ -1,6 +1,8 @@
 """Grammar files of users: what is read, and errors that name rule and line."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from robogrammar_env.errors import GrammarFileError
 from robogrammar_env.grammar import load_grammar
@@ -100,3 +102,16 @@ def test_binary_file_is_a_clear_error(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(GrammarFileError, match="not a text file"):
         load_grammar(str(path))
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_damaged_file_is_read_or_refused_but_never_crashes(data):
+    text = load_grammar("apr30").text
+    start = data.draw(st.integers(0, len(text)))
+    length = data.draw(st.integers(0, 40))
+    damaged = text[:start] + data.draw(st.text(alphabet='{}[]=;"->/* ab01.\n', max_size=5)) + text[start + length :]
+    try:
+        assert read_rules(damaged, "f")
+    except GrammarFileError as error:
+        assert str(error).startswith("f")

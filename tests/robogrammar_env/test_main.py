@@ -77,7 +77,7 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, command, message):
     assert err.startswith("error: ") and message in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["", "dance", "random --count 0", "random --seed x", "show"])
+@pytest.mark.parametrize("command", ["", "dance", "random --count 0", "random --seed x", "random --seed -1", "show"])
 def test_bad_command_line_is_exit_code_2(capsys, command):
     with pytest.raises(SystemExit) as caught:
         main(command.split())
@@ -95,6 +95,13 @@ def test_random_prints_designs_that_the_same_seed_gives_again(capsys, tmp_path):
 def test_random_uniform_draws_from_any_grammar(capsys):
     code, out, _ = _run(capsys, "random --uniform --seed 1 --grammar apr30_asym")
     assert code == 0 and out.startswith("apr30_asym: 0 ")
+
+
+def test_random_uniform_gives_up_on_a_grammar_without_an_end(capsys, tmp_path):
+    path = tmp_path / "endless.dot"
+    path.write_text('digraph go { subgraph L { a [require_label="robot"]; } subgraph R { a [label="robot"]; } }')
+    code, _, err = _run(capsys, f"random --uniform --seed 0 --grammar {path}")
+    assert code == 2 and "came to an end within 40 rules" in err
 
 
 def test_terrain_lists_and_draws(capsys, tmp_path):

@@ -197,6 +197,11 @@ def test_height_at_takes_any_shape_and_is_finite_everywhere(name):
     assert terrain.height_at(0.0, 0.0).shape == ()
 
 
+def test_any_seed_makes_ground():
+    assert make_terrain("ridged", 2**63).boxes
+    assert make_terrain("ridged", 2**32 + 5) == make_terrain("ridged", 5)
+
+
 def test_unknown_terrain_is_an_error_that_names_the_nearest_and_all():
     with pytest.raises(UnknownNameError, match=r"'riged'.*did you mean 'ridged'.*frozen_lake"):
         make_terrain("riged")
