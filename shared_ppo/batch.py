@@ -55,6 +55,10 @@ class Group:
     global_static: Tensor
     body: Tensor
 
+    def some(self, segments: slice) -> Group:
+        """Some of the segments."""
+        return Group(**{name: tensor[segments] for name, tensor in vars(self).items()})
+
 
 @dataclass
 class Prepared:

@@ -34,6 +34,7 @@ class PolicyConfig:
 
     Attributes:
         network: "urma" (description-routed pooling and decoding) or "deepsets" (mean pooling).
+        activation: "silu", "elu" or "relu".
         max_joints: largest body taken in; a constant of the run.
         slots: routing slots K of the body vector.
         value_dim: width of a joint's value before pooling.
@@ -46,6 +47,7 @@ class PolicyConfig:
     """
 
     network: str = "urma"
+    activation: str = "silu"
     max_joints: int = 32
     slots: int = 32
     value_dim: int = 8

@@ -21,6 +21,7 @@ from shared_ppo.experience import ExperienceCounters, Segment
 from shared_ppo.policy import Critic, FlatParameters, make_actor
 
 _log = logging.getLogger(__name__)
+_PASS_STEPS = 1024  # control steps at a time in the pass without gradients: what fits into the cache is faster
 
 
 def pick_device(name: str) -> torch.device:
@@ -140,23 +141,27 @@ class SharedPPOTrainer:
     def _prepare(self, group: Group) -> Prepared:
         """One pass with the current weights: values, proximal log-probabilities, advantages, weights."""
         ppo = self.config.ppo
-        code = self.critic.encode(group.joint_static, group.global_static, group.mask)
-        row_values = self.critic(code, group.row_joints, group.row_globals)
-        log_prob, _ = self._log_prob(group)
+        width = max(1, _PASS_STEPS // group.rows.shape[1])
+        parts = [self._pass(group.some(slice(start, start + width))) for start in range(0, len(group.rows), width)]
+        row_values, log_prob = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         log_rho = ((log_prob * group.mask[:, :, None]).sum(dim=1) - group.log_prob) * group.valid
         values = torch.take_along_dim(row_values, group.rows, dim=1)
         next_values = torch.take_along_dim(row_values, group.rows + group.valid.long(), dim=1)
         steps = losses.Trajectory(group.rewards, values, next_values, group.terminated, group.ended, group.valid)
         advantages, targets = losses.vtrace(steps, log_rho, gamma=ppo.gamma, gae_lambda=ppo.gae_lambda)
-        weights = torch.exp(log_rho).clamp(max=ppo.max_weight)
         return Prepared(
             **{name: getattr(group, name) for name in Prepared.FROM_GROUP},
             log_prob=log_prob,
             values=values,
             advantages=advantages,
             targets=targets,
-            weights=weights,
+            weights=torch.exp(log_rho).clamp(max=ppo.max_weight),
         )
+
+    def _pass(self, group: Group) -> tuple[Tensor, Tensor]:
+        """Values of all rows (S, R) and log-probabilities per joint (S, N, T)."""
+        code = self.critic.encode(group.joint_static, group.global_static, group.mask)
+        return self.critic(code, group.row_joints, group.row_globals), self._log_prob(group)[0]
 
     def _log_prob(self, group: Group | Prepared) -> tuple[Tensor, Tensor]:
         """Log-probabilities per joint (S, N, T) and log standard deviations (S, N, 1, A) under the current weights."""

@@ -35,6 +35,7 @@ class LearningLoop:
         self._run = run
         self._source = source
         self._pending: list[Segment] = []
+        self._highest_fill = 0.0
         self.trainer = SharedPPOTrainer(spec, config)
         _, state = run.learner.read()
         self.trainer.load_state(*checkpoint.from_bytes(state, "the learner's state in shared memory"))
@@ -54,6 +55,7 @@ class LearningLoop:
 
     def collect(self, timeout_s: float = 0.0) -> None:
         """Takes what has arrived; waits up to `timeout_s` for the first segment."""
+        self._highest_fill = max(self._highest_fill, self._source.fill)
         self._pending += self._source.take(timeout_s)
 
     def learn(self) -> dict[str, float] | None:
@@ -61,7 +63,7 @@ class LearningLoop:
 
         Segments are sorted by worker, so that the result does not depend on who was first to arrive.
         """
-        fill = self._source.fill
+        fill, self._highest_fill = self._highest_fill, 0.0
         segments, self._pending = sorted(self._pending, key=lambda segment: segment.worker), []
         metrics = self.trainer.update(segments, self._run.counters)
         if not metrics:

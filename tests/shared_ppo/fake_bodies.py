@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -77,6 +78,8 @@ class FaultyBody(TargetBody):
             raise ZeroDivisionError("the fake simulator broke")
         if self.fault == "hang":
             time.sleep(1000)
+        if self.fault == "hang_with_gil":
+            ctypes.PyDLL(None).sleep(1000)
         if self.fault == "segfault":
             os.kill(os.getpid(), signal.SIGSEGV)
         if self.fault == "exit":
