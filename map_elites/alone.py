@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from map_elites.archive import Score
 from map_elites.evaluation import CONTESTS, REFERENCE_SEED, Settlement, draw_seeds
 from map_elites.search import Search
 
@@ -29,15 +30,24 @@ class AloneCommand:
 class AloneSearch(Search):
     """The evolution in which everybody learns alone.
 
+    Args:
+        lockstep: Start a new batch of individuals only when all of the last one are scored, and settle them in the
+            order of their ids: then nothing depends on who was faster.
+        parts: See `Search`.
+
     Attributes:
         steps_done: Control steps that a running individual has made so far; whoever trains it knows.
     """
 
     steps_done: Callable[[int], int]
 
-    def __init__(self, **parts: Any) -> None:
+    def __init__(self, *, lockstep: bool = False, **parts: Any) -> None:
         super().__init__(**parts)
+        self._lockstep = lockstep
         self._running: dict[int, AloneCommand] = {}
+        self._scores: dict[int, Score] = {}
+        self._failed: dict[int, str] = {}
+        self._finished: set[int] = set()
         self.steps_done = lambda number: 0
 
     @property
@@ -49,6 +59,8 @@ class AloneSearch(Search):
         return list(self._commands(env_steps))
 
     def _commands(self, env_steps: int) -> Iterator[AloneCommand]:
+        if self._lockstep and self._running:
+            return
         busy = {command.worker for command in self._running.values()}
         for worker in range(self.plan.workers):
             steps = self._affordable(env_steps)
@@ -86,10 +98,10 @@ class AloneSearch(Search):
         """A training episode of an individual ended."""
         self.trained.add(number)
 
-    def body_failed(self, number: int, reason: str, worker: int | None = None) -> None:
+    def body_failed(self, number: int, reason: str, worker: int | None = None, *, is_final: bool = False) -> None:
         """An individual could not be trained; it is tried again unless it has failed too often."""
         self._running.pop(number, None)
-        super().body_failed(number, reason, worker)
+        super().body_failed(number, reason, worker, is_final=is_final)
 
     def evaluation_finished(
         self,
@@ -103,13 +115,26 @@ class AloneSearch(Search):
         scores, failed = self.scores_of(policy_version, {n: results[n] for n in numbers & set(results)}, dict(failed))
         self.counters.evaluations += len(numbers)
         self.counters.failed_evaluations += len(failed)
-        for number, reason in sorted(failed.items()):
+        self._scores |= scores
+        self._failed |= failed
+        for number in numbers:
+            self._finished.add(number)
+        if self._lockstep and self._finished != set(self._running):
+            return Settlement()
+        return self._settle()
+
+    def _settle(self) -> Settlement:
+        """Puts everybody who is scored into the archive, in the order of their ids."""
+        settlement = Settlement(scores=self._scores, failed=self._failed)
+        self._scores, self._failed = {}, {}
+        for number in sorted(self._finished):
+            self._running.pop(number, None)
+        self._finished.clear()
+        for number, reason in sorted(settlement.failed.items()):
             self.body_failed(number, f"evaluation: {reason}")
-        settlement = Settlement(scores=scores, failed=failed)
-        for number, score in sorted(scores.items()):
+        for number, score in sorted(settlement.scores.items()):
             result = self.archive.add(self.elite_of(number, score))
             settlement.results[number] = result
             self.counters.entered += result.status in ("new", "improved")
             self.nursery.pop(number)
-            self._running.pop(number, None)
         return settlement

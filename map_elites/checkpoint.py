@@ -37,6 +37,7 @@ def search_state(search: Search) -> dict[str, Any]:
         ],
         "born": search.nursery.born,
         "failures": [[list(rules), reasons] for rules, reasons in search.failures.items()],
+        "refused": [list(rules) for rules in sorted(search.refused)],
         "counters": asdict(search.counters),
         "trained": sorted(search.trained),
         "rng": search.rng.bit_generator.state,
@@ -70,6 +71,7 @@ def restore_search(search: Search, state: Mapping[str, Any], read_design: Callab
         search.nursery.put(newborn)
     search.nursery.born = int(state["born"])
     search.failures.update({tuple(rules): list(reasons) for rules, reasons in state["failures"]})
+    search.refused.update(map(tuple, state["refused"]))
     search.counters = Counters(**state["counters"])
     search.trained.update(map(int, state["trained"]))
     search.rng.bit_generator.state = state["rng"]

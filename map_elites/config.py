@@ -313,6 +313,8 @@ def _convert_scalar(value: Any, wanted: Any) -> Any:
     if wanted in (int, float) and isinstance(value, str) and NUMBER.fullmatch(value.strip()):
         value = float(value) if wanted is float or not value.strip().lstrip("+-").isdigit() else int(value)
     if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ValueError(f"must be finite, got {value}")
         return float(value)
     if wanted is int and isinstance(value, float) and value.is_integer():
         return int(value)

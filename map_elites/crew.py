@@ -33,11 +33,12 @@ class OrderDone:
 
 @dataclass(frozen=True)
 class BodyBroke:
-    """A body could not be simulated in training; `worker` no longer trains it."""
+    """A body could not be simulated in training; `worker` no longer trains it, and if `is_final` nobody will."""
 
     body: int
     reason: str
     worker: int | None = None
+    is_final: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,9 @@ class Crew(Protocol):
 
     def status(self) -> CrewStatus:
         """Figures for logs and summary."""
+
+    def state(self) -> Mapping[str, int]:
+        """Figures that a checkpoint needs beside what `write_checkpoint` writes."""
 
     def write_checkpoint(self, folder: Path) -> None:
         """Writes what has been learned into a folder."""

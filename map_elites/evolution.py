@@ -138,11 +138,11 @@ class Evolution(Search):
             newborn.training, self._changed = False, True
             self.contests.enter(number)
 
-    def body_failed(self, number: int, reason: str, worker: int | None = None) -> None:
+    def body_failed(self, number: int, reason: str, worker: int | None = None, *, is_final: bool = False) -> None:
         """A body's simulation failed; `worker` (if it trained there) gets its bodies anew, without it if set aside."""
         if worker is not None:
             self._sent[worker] = None
-        super().body_failed(number, reason, worker)
+        super().body_failed(number, reason, worker, is_final=is_final)
 
     def drop(self, number: int) -> None:
         """Takes a body out of everything."""

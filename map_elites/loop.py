@@ -44,7 +44,7 @@ class RunnableSearch(Protocol):
     def episode_finished(self, number: int, steps: int, info: Mapping[str, float]) -> None:
         """A training episode ended."""
 
-    def body_failed(self, number: int, reason: str, worker: int | None = None) -> None:
+    def body_failed(self, number: int, reason: str, worker: int | None = None, *, is_final: bool = False) -> None:
         """A body could not be simulated."""
 
     def evaluation_finished(
@@ -180,7 +180,7 @@ class Loop:
                 )
                 self._reporter.scored(event.order_id, event.policy_version, outcome)
             case BodyBroke():
-                self._search.body_failed(event.body, event.reason, event.worker)
+                self._search.body_failed(event.body, event.reason, event.worker, is_final=event.is_final)
             case ProcessReplaced():
                 self._reporter.replaced(event)
             case Learned():
@@ -206,7 +206,15 @@ class Loop:
     def _write_checkpoint(self, folder: Path) -> None:
         self._crew.write_checkpoint(folder)
         totals = self._reporter.state()
-        write_state(folder, {"env_steps": self._crew.env_steps, "totals": totals, "search": self._save_search()})
+        write_state(
+            folder,
+            {
+                "env_steps": self._crew.env_steps,
+                "totals": totals,
+                "search": self._save_search(),
+                "crew": self._crew.state(),
+            },
+        )
 
     def _save_results(self, summary: Mapping[str, Any]) -> None:
         self._search.archive.save(self._folder.archive_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -104,7 +105,7 @@ class Reporter:
             unit="step",
             unit_scale=True,
             dynamic_ncols=True,
-            mininterval=0.5,
+            mininterval=0.5 if sys.stderr.isatty() else self._config.log_interval_s,
             desc=self._folder.path.name,
         )
         self._window = self._new_window()

@@ -11,6 +11,7 @@ STEPS_PER_PLACE = 1250  # a shorter run has fewer places than configured, so tha
 STEPS_PER_INITIAL = 1250  # likewise for the first population
 NEWBORN_SHARE_OF_RUN = 0.01  # a newborn's guaranteed steps are at most this share of the run
 FEWEST_NEWBORN_STEPS = 256  # two episodes
+ALONE_SHARE_OF_RUN = 0.125  # likewise for the whole budget of an individual that learns alone
 UPDATES_PER_RUN = 16  # an update waits for at most this fraction of the run's steps
 ROUND_SHARE = 0.015  # the segments that are rolled out at a time are at most this share of the run
 SHORTEST_SEGMENT = 8
@@ -54,12 +55,29 @@ class Plan:
 
 
 def make_plan(
-    total_steps: int, workers: int, evolution: EvolutionConfig, evaluation: EvaluationConfig, *, episode_steps: int
+    total_steps: int,
+    workers: int,
+    evolution: EvolutionConfig,
+    evaluation: EvaluationConfig,
+    *,
+    episode_steps: int,
+    shared: bool = True,
 ) -> Plan:
-    """The sizes asked for, or smaller ones where the run is too short for them."""
+    """The sizes asked for, or smaller ones where the run is too short for them.
+
+    Args:
+        total_steps: Of the run.
+        workers: Most worker processes.
+        evolution: Sizes asked for.
+        evaluation: Sizes asked for.
+        episode_steps: Steps of an evaluation episode.
+        shared: One policy for all, where a newborn continues from what the others have learned.
+    """
     workers = max(1, min(workers, total_steps // STEPS_PER_PLACE))
     places = max(1, min(evolution.bodies_per_worker, total_steps // (workers * STEPS_PER_PLACE)))
-    newborn_steps = max(FEWEST_NEWBORN_STEPS, int(total_steps * NEWBORN_SHARE_OF_RUN))
+    newborn_steps = max(
+        FEWEST_NEWBORN_STEPS, int(total_steps * (NEWBORN_SHARE_OF_RUN if shared else ALONE_SHARE_OF_RUN))
+    )
     num_initial = max(1, min(evolution.num_initial_random, total_steps // STEPS_PER_INITIAL))
     return Plan(
         total_steps=total_steps,

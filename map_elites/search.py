@@ -51,6 +51,7 @@ class Search:
         archive: The elites.
         nursery: Bodies that are not elites (yet).
         failures: Reasons of failures by rule sequence.
+        refused: Rule sequences that will not be simulated again, however few their failures.
         counters: What happened so far.
         trained: Ids of bodies that have trained.
     """
@@ -71,6 +72,7 @@ class Search:
         self.rng = np.random.default_rng(np.random.SeedSequence([run_seed, 0]))
         self.nursery = Nursery(evolution, variation, archive, self.rng, self.set_aside)
         self.failures: dict[tuple[int, ...], list[str]] = {}
+        self.refused: set[tuple[int, ...]] = set()
         self.counters = Counters()
         self.trained: set[int] = set()
 
@@ -82,13 +84,14 @@ class Search:
         """
         return self.nursery[number].design if number in self.nursery else self.archive.get(number).design
 
-    def body_failed(self, number: int, reason: str, worker: int | None = None) -> None:
+    def body_failed(self, number: int, reason: str, worker: int | None = None, *, is_final: bool = False) -> None:
         """A body's simulation failed; after `max_strikes` failures it is set aside for good.
 
         Args:
             number: The body.
             reason: What went wrong.
             worker: The worker that no longer has the body.
+            is_final: It is set aside at once, whoever simulates bodies will not try again.
         """
         try:
             design = self.design_of(number)
@@ -96,6 +99,8 @@ class Search:
             return
         reasons = self.failures.setdefault(design.rules, [])
         reasons.append(reason)
+        if is_final:
+            self.refused.add(design.rules)
         limit = self.evaluation.max_strikes
         log.warning("body %d failed (%d of %d): %s; %s", number, len(reasons), limit, reason, design)
         if self.set_aside(design):
@@ -110,7 +115,7 @@ class Search:
 
     def set_aside(self, design: Any) -> bool:
         """Whether a design failed too often to be tried again."""
-        return len(self.failures.get(design.rules, ())) >= self.evaluation.max_strikes
+        return design.rules in self.refused or len(self.failures.get(design.rules, ())) >= self.evaluation.max_strikes
 
     def scores_of(
         self,

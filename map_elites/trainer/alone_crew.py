@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing import connection
 from pathlib import Path
@@ -215,7 +215,7 @@ class AloneCrew:
         self._workers: list[_Worker] = []
         self._strikes: dict[int, int] = {}
         self._steps: Any = [0] * workers
-        self._local: list[CrewEvent] = []
+        self._needed: list[set[str]] = []
 
     @property
     def env_steps(self) -> int:
@@ -342,14 +342,20 @@ class AloneCrew:
         return {**self._totals, "env_steps": self.env_steps}
 
     def write_checkpoint(self, folder: Path) -> None:
-        """Policies are on disk already, each written once."""
-
-    def forget_policies(self, keep: Sequence[int]) -> None:
-        """Removes policies of individuals that nobody can ask for any more."""
-        names = {self.policy_path(number).name for number in keep}
+        """Policies are on disk already, each written once; those that no kept checkpoint needs are removed."""
+        needed = {path.name for path in self._policies.glob("*.npz") if self._is_alive(int(path.stem))}
+        self._needed = [*self._needed[-self._config.run.keep_checkpoints :], needed]
         for path in self._policies.glob("*.npz"):
-            if path.name not in names:
+            if not any(path.name in names for names in self._needed):
                 path.unlink(missing_ok=True)
+
+    def _is_alive(self, number: int) -> bool:
+        """Whether the search still knows an individual."""
+        try:
+            self._design_of(number)
+        except KeyError:
+            return False
+        return True
 
     def finish(self) -> list[CrewEvent]:
         """Everybody is trained when the search has finished."""

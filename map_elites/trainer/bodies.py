@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from robogrammar_env.robot import build_robot, check_robot
 from robogrammar_env.sampling import sample_design
 from robogrammar_env.simulation import EpisodeSettings, RewardWeights, Simulation
 from robogrammar_env.terrain import make_terrain
-from shared_ppo.body import BodySpec
+from shared_ppo.body import Body, BodySpec
 from shared_ppo.config import ObservationSpec
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ def body_spec(number: int, design: RobotDesign, config: TrainConfig) -> BodySpec
     )
 
 
-def make_body(spec: BodySpec) -> SimulatedBody:
+def make_body(spec: BodySpec) -> Body:
     """Builds a body inside the worker that simulates it."""
     plan: BodyPlan = spec.payload
-    return SimulatedBody(
+    body = SimulatedBody(
         RobotDesign.from_rules(plan.rules),
         terrain=plan.terrain,
         engine=plan.engine,
@@ -73,6 +73,7 @@ def make_body(spec: BodySpec) -> SimulatedBody:
         reward=plan.reward,
         engine_settings=dict(plan.engine_settings),
     )
+    return cast(Body, body)  # the rooms agree on the shape of a body's description, each has its own class for it
 
 
 def observation_spec(config: TrainConfig) -> ObservationSpec:

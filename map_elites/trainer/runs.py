@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from map_elites.alone import AloneSearch
 from map_elites.archive import Archive, ArchiveError, load_archive
 from map_elites.checkpoint import read_state, restore_or_fail, search_state
 from map_elites.config import ConfigError, merge, to_yaml
@@ -110,7 +111,7 @@ class MAPElitesEvolutionTrainer:
             checkpoint = folder.newest_checkpoint() if self._resume else None
             state = read_state(checkpoint) if checkpoint else None
             totals = _totals(Totals, state, checkpoint)
-            parts = make_parts(self.config, checkpoint=checkpoint, state=state, totals=totals)
+            parts = make_parts(self.config, folder, checkpoint=checkpoint, state=state, totals=totals)
             self._write_settings(folder)
             log.info("%s: %s", "going on" if state else "starting", self.config)
             reporter = Reporter(
@@ -146,7 +147,7 @@ class MAPElitesEvolutionTrainer:
     def _make_folder(self) -> RunFolder:
         run = self.config.run
         results_dir = Path(run.results_dir)
-        kind = run.mode if run.shared else "independent"
+        kind = run.mode if run.shared else f"independent-{run.mode}"
         name = run.name if run.name is not None else default_name(results_dir, mode=kind, seed=run.seed)
         check_new_folder(results_dir, name)
         if run.log_file:
@@ -174,28 +175,51 @@ class Parts:
 
 
 def make_parts(
-    config: TrainConfig, *, checkpoint: Path | None = None, state: Mapping[str, Any] | None = None, totals: Any = None
+    config: TrainConfig, folder: RunFolder, *, checkpoint: Path | None, state: Mapping[str, Any] | None, totals: Any
 ) -> Parts:
     """Search and crew of a run, fresh or from a checkpoint.
 
     Raises:
         RunFailedError: The checkpoint is damaged.
     """
-    from map_elites.trainer.shared_crew import SharedCrew
-
     plan = plan_of(config)
     search = make_search(config, plan)
     if checkpoint and state:
         restore_or_fail(search, checkpoint, state, read_design)
-    crew = SharedCrew(
+    if isinstance(search, AloneSearch):
+        crew = make_alone_crew(config, plan, folder, search, state)
+    else:
+        crew = make_shared_crew(config, plan, search.design_of, checkpoint, totals)
+    return Parts(search, crew, lambda: search_state(search))
+
+
+def make_shared_crew(
+    config: TrainConfig, plan: Plan, design_of: Callable[[int], Any], checkpoint: Path | None, totals: Any = None
+) -> Any:
+    """Workers and learner of the shared policy; their random numbers go new ways after every resume."""
+    from map_elites.trainer.shared_crew import SharedCrew
+
+    return SharedCrew(
         config,
         plan,
-        search.design_of,
+        design_of,
         checkpoint=checkpoint,
         policy_updates=totals.policy_updates if totals else 0,
-        seed=config.run.seed + 7919 * (totals.resumes if totals else 0),
+        seed=config.run.seed,
     )
-    return Parts(search, crew, lambda: search_state(search))
+
+
+def make_alone_crew(
+    config: TrainConfig, plan: Plan, folder: RunFolder, search: AloneSearch, state: Mapping[str, Any] | None
+) -> Any:
+    """Workers in which individuals learn alone."""
+    from map_elites.trainer.alone_crew import AloneCrew
+
+    crew = AloneCrew(
+        config, plan.workers, search.design_of, policies=folder.path / "policies", state=(state or {}).get("crew")
+    )
+    search.steps_done = crew.steps_of
+    return crew
 
 
 def plan_of(config: TrainConfig) -> Plan:
@@ -206,20 +230,24 @@ def plan_of(config: TrainConfig) -> Plan:
         config.evolution,
         config.evaluation,
         episode_steps=config.episode.control_steps,
+        shared=config.run.shared,
     )
 
 
-def make_search(config: TrainConfig, plan: Plan) -> Evolution:
-    """The evolution under a shared policy."""
-    return Evolution(
-        plan=plan,
-        evolution=config.evolution,
-        evaluation=config.evaluation,
-        archive=Archive(config.archive.axes()),
-        variation=Variation(design_space(config.evolution.max_joints), config.evolution.more_edits),
-        world=World(config.environment.terrain, config.environment.engine, describe),
-        run_seed=config.run.seed,
-    )
+def make_search(config: TrainConfig, plan: Plan) -> Evolution | AloneSearch:
+    """The evolution under a shared policy, or the one in which everybody learns alone."""
+    parts: dict[str, Any] = {
+        "plan": plan,
+        "evolution": config.evolution,
+        "evaluation": config.evaluation,
+        "archive": Archive(config.archive.axes()),
+        "variation": Variation(design_space(config.evolution.max_joints), config.evolution.more_edits),
+        "world": World(config.environment.terrain, config.environment.engine, describe),
+        "run_seed": config.run.seed,
+    }
+    if config.run.shared:
+        return Evolution(**parts)
+    return AloneSearch(lockstep=config.run.mode == "sync", **parts)
 
 
 def _totals(kind: Any, state: Mapping[str, Any] | None, checkpoint: Path | None) -> Any:
@@ -294,6 +322,15 @@ def plot_run(path: Path, names: Sequence[str] | None = None) -> Path:
     return target
 
 
+def evaluation_crew(config: TrainConfig, plan: Plan, folder: RunFolder, design_of: Callable[[int], Any]) -> Any:
+    """A crew with the newest weights of a run, that only evaluates."""
+    if config.run.shared:
+        return make_shared_crew(config, plan, design_of, folder.newest_checkpoint())
+    from map_elites.trainer.alone_crew import AloneCrew
+
+    return AloneCrew(config, plan.workers, design_of, policies=folder.path / "policies")
+
+
 def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """Scores all elites of a run again under its newest weights, on seeds that no run uses for selection.
 
@@ -308,15 +345,13 @@ def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> list
         UserError, RunFailedError, ArchiveError: As `open_run`; or the checkpoint is damaged.
     """
     from map_elites.loop import StopSignal
-    from map_elites.trainer.shared_crew import SharedCrew
     from map_elites.verification import verify_elites
 
     folder, stored, archive = open_run(path)
     config = load_config(folder.config_path, overrides or {})
-    checkpoint = folder.newest_checkpoint()
     designs = {elite.id: elite.design for elite in archive}
     try:
-        crew = SharedCrew(config, plan_of(stored), designs.__getitem__, checkpoint=checkpoint, seed=config.run.seed)
+        crew = evaluation_crew(config, plan_of(stored), folder, designs.__getitem__)
         with StopSignal() as stop:
             try:
                 crew.start()

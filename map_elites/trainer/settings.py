@@ -84,8 +84,9 @@ class TrainConfig:
             )
         if self.episode.control_steps < 1:
             problems.append(f"episode.control_steps: must be at least 1, got {self.episode.control_steps}")
-        if self.run.mode == "sync" and not self.run.shared:
-            problems.append("run.mode: sync is for shared runs; independent ones are reproducible as they are")
+        for name in ("reset_noise_rad", "tilt_limit_rad", "tilt_hold_s", "stall_window_s"):
+            if getattr(self.episode, name) < 0:
+                problems.append(f"episode.{name}: must be at least 0, got {getattr(self.episode, name)}")
         if problems:
             raise ConfigError(problems)
 

@@ -27,6 +27,7 @@ from shared_ppo.messages import (
 )
 
 LEARNER_FILE = "learner.npz"
+SET_ASIDE = "is set aside"  # in the reason of a body that broke workers and that they will not get again
 PRELOAD = ("robogrammar_env.engine.preload",)
 
 
@@ -112,7 +113,7 @@ class SharedCrew:
             case EvaluationReport():
                 return OrderDone(event.order_id, event.policy_version, event.results, event.failed, event.steps)
             case BodyFailed():
-                return BodyBroke(event.body_id, event.reason, event.worker)
+                return BodyBroke(event.body_id, event.reason, event.worker, is_final=SET_ASIDE in event.reason)
             case WorkerRestarted():
                 return ProcessReplaced(f"worker {event.worker}", exit_cause(event.exitcode_or_signal))
             case LearnerRestarted():
@@ -126,6 +127,10 @@ class SharedCrew:
         """Figures for logs and summary."""
         counts = {name.removeprefix("experience_"): n for name, n in self._supervisor.counters().items()}
         return CrewStatus(self._supervisor.policy_version, self._updates, counts)
+
+    def state(self) -> dict[str, int]:
+        """Nothing: learner and counters have a file of their own."""
+        return {}
 
     def write_checkpoint(self, folder: Path) -> None:
         """Writes learner and counters."""
@@ -144,7 +149,7 @@ class SharedCrew:
 def _supervisor_class(config: TrainConfig) -> Any:
     """Processes, or none; imported here because it brings the deep-learning library along."""
     if config.run.multiprocess:
-        from shared_ppo.process_supervisor import ProcessSupervisor
+        from shared_ppo.supervisor import ProcessSupervisor
 
         return ProcessSupervisor
     from shared_ppo.in_process import InProcessSupervisor

@@ -201,6 +201,10 @@ class ToyCrew(ToyWorkers):
         experience = {"received": self.env_steps, "used": self.env_steps, "dropped": 0}
         return CrewStatus(self.version, self.version - 1, experience)
 
+    def state(self) -> dict[str, int]:
+        """Nothing."""
+        return {}
+
     def write_checkpoint(self, folder: Path) -> None:
         """Writes what it has learned."""
         (folder / "learner.json").write_text(str(self.version))

@@ -84,7 +84,7 @@ def test_all_problems_are_reported_at_once():
 
 
 def test_ranges_are_checked_together():
-    found = problems_of({"run": {"seed": -1, "max_workers": 0, "checkpoint_interval_s": float("nan")}})
+    found = problems_of({"run": {"seed": -1, "max_workers": 0, "checkpoint_interval_s": 0.0}})
     assert [line.split(":")[0] for line in found] == ["run.seed", "run.max_workers", "run.checkpoint_interval_s"]
 
 
