@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from shared_ppo.config import ExperienceConfig, ObservationSpec
+from shared_ppo.action import augmented_spec, make_action_space
+from shared_ppo.config import ExperienceConfig, ObservationSpec, SharedPPOConfig
 
 _TOKEN, _CHECKSUM, _BODY, _VERSION, _STEPS, _JOINTS, _ROWS = range(7)
 _HEADER_ITEMS = 7
@@ -165,6 +166,17 @@ class SegmentLayout:
         return size if size <= self.capacity else -1
 
 
+def segment_layout(spec: ObservationSpec, config: SharedPPOConfig) -> SegmentLayout:
+    """Layout of the segments of bodies with observations of `spec`."""
+    space = make_action_space(config.action)
+    return SegmentLayout(
+        augmented_spec(spec, space),
+        space.outputs_per_joint,
+        max_steps=config.experience.segment_length,
+        max_joints=config.policy.max_joints,
+    )
+
+
 class ExperienceCounters:
     """Control steps sent by each worker, and received, used and dropped by the learner; each has one writer."""
 
@@ -196,12 +208,12 @@ class ExperienceCounters:
         self.add_dropped(lost)
         return lost
 
-    def restore(self, counts: dict[str, int]) -> None:
-        """Continues from an earlier run's counts (what was still on its way is gone)."""
-        self._sent[0] = counts["experience_received"]
-        self._learner[self._RECEIVED] = counts["experience_received"]
-        self._learner[self._USED] = counts["experience_used"]
-        self._learner[self._DROPPED] = counts["experience_received"] - counts["experience_used"]
+    def restore(self, received: int, used: int) -> None:
+        """Continues from an earlier run's counts; what was received but not used then is gone."""
+        self._sent[0] = received
+        self._learner[self._RECEIVED] = received
+        self._learner[self._USED] = used
+        self._learner[self._DROPPED] = received - used
 
     def as_dict(self) -> dict[str, int]:
         """Returns all counts by name."""

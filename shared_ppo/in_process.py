@@ -9,13 +9,14 @@ from pathlib import Path
 import psutil
 import torch
 
+from shared_ppo.birth import new_learner
 from shared_ppo.body import MakeBody
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
 from shared_ppo.experience import LocalExperienceBuffer
 from shared_ppo.learning_loop import LearningLoop
 from shared_ppo.messages import EvaluateOrder, Event, LearnerUpdate, TrainOrder
 from shared_ppo.rollout import RolloutWorker
-from shared_ppo.run_state import RunState
+from shared_ppo.run_state import RunState, Start
 from shared_ppo.supervision import EvaluationShares, process_memory
 
 
@@ -45,9 +46,8 @@ class InProcessSupervisor:
         """
         self.num_workers = num_workers
         self._make_body, self._spec, self._config, self._seed = make_body, spec, config, seed
-        self._run = RunState(multiprocessing, spec, config, num_workers=num_workers, seed=seed)
-        if checkpoint is not None:
-            self._run.restore(checkpoint)
+        start = Start.read(checkpoint)
+        self._run = RunState(multiprocessing, num_workers, new_learner(spec, config, seed, start.learner), start)
         self._buffer = LocalExperienceBuffer(num_workers, self._run.counters)
         self._orders: dict[int, TrainOrder] = {}
         self._evaluations: list[tuple[int, EvaluateOrder]] = []

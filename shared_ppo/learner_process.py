@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from multiprocessing import connection
-from multiprocessing.connection import Connection
 
 import torch
 
-from shared_ppo.config import ObservationSpec, SharedPPOConfig
-from shared_ppo.experience import SharedExperienceBuffer
+from shared_ppo.control import LearnerSetup, LearnRound, RoundLearnt, Stop
 from shared_ppo.learning_loop import LearningLoop
 from shared_ppo.messages import LearnerUpdate
 from shared_ppo.process import enter_process
-from shared_ppo.run_state import RunState
-from shared_ppo.worker import Stop
 
 _WAIT_S = 0.05
-
-
-@dataclass(frozen=True)
-class LearnRound:
-    """To the learner: once everything up to these tokens was read, update if there is enough (`is_last`: anyway).
-
-    Attributes:
-        number: of the round; answered by `RoundLearnt` with the same one. A repeated number replaces the earlier.
-        tokens: by worker; workers that died since are left out.
-        is_last: train on whatever is left, and never again.
-    """
-
-    number: int
-    tokens: dict[int, int]
-    is_last: bool = False
-
-
-@dataclass(frozen=True)
-class RoundLearnt:
-    """From the learner: the round is done, its update (if any) published and reported."""
-
-    number: int
-
-
-@dataclass(frozen=True)
-class LearnerSetup:
-    """All that the learner process is started with."""
-
-    title: str
-    is_sync: bool
-    spec: ObservationSpec
-    config: SharedPPOConfig
-    run: RunState
-    buffer: SharedExperienceBuffer
-    orders: Connection
 
 
 class LearnerProcess:
@@ -100,7 +60,7 @@ class LearnerProcess:
 
 
 def learner_main(setup: LearnerSetup) -> None:
-    """Entry point of the learner process."""
+    """Runs the learner in this process."""
     enter_process(setup.title)
     torch.set_num_threads(setup.config.ppo.threads)
     LearnerProcess(setup).run()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from shared_ppo import checkpoint
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
 from shared_ppo.experience import Segment
 from shared_ppo.learner import SharedPPOTrainer
@@ -37,11 +36,10 @@ class LearningLoop:
         self._pending: list[Segment] = []
         self._highest_fill = 0.0
         self.trainer = SharedPPOTrainer(spec, config)
-        _, state = run.learner.read()
-        self.trainer.load_state(*checkpoint.from_bytes(state, "the learner's state in shared memory"))
+        self.trainer.load_bytes(run.learner.read()[1], "the learner's state in shared memory")
         run.counters.drop_unaccounted()
         if self.trainer.version > run.weights.version:
-            run.publish(self.trainer)
+            run.publish(self.trainer.image())
 
     @property
     def pending_steps(self) -> int:
@@ -68,6 +66,6 @@ class LearningLoop:
         metrics = self.trainer.update(segments, self._run.counters)
         if not metrics:
             return None
-        self._run.publish(self.trainer)
+        self._run.publish(self.trainer.image())
         counts = {name: float(count) for name, count in self._run.counters.as_dict().items()}
         return metrics | counts | {"queue_fill": fill, "buffer_bytes": float(self._source.num_bytes)}

@@ -11,27 +11,15 @@ from dataclasses import replace
 import numpy as np
 
 from shared_ppo.acting import ActingPolicy
-from shared_ppo.action import augmented_spec, make_action_space
 from shared_ppo.body import BodySpec, MakeBody
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
-from shared_ppo.experience import Segment, SegmentLayout
+from shared_ppo.experience import Segment, segment_layout
 from shared_ppo.lanes import BodyError, Lane, LaneKeeper, Watch
 from shared_ppo.messages import BodyFailed, EpisodeReport, EvaluateOrder, EvaluationReport, Event, TrainOrder
 from shared_ppo.recording import Recording, Rows, Trace
 from shared_ppo.weights import SharedWeights
 
 _MAX_SEED = 2**31 - 1
-
-
-def segment_layout(spec: ObservationSpec, config: SharedPPOConfig) -> SegmentLayout:
-    """Layout of the segments of bodies with observations of `spec`."""
-    space = make_action_space(config.action)
-    return SegmentLayout(
-        augmented_spec(spec, space),
-        space.outputs_per_joint,
-        max_steps=config.experience.segment_length,
-        max_joints=config.policy.max_joints,
-    )
 
 
 class RolloutWorker:

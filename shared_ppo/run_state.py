@@ -10,22 +10,66 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from shared_ppo import checkpoint
-from shared_ppo.config import ObservationSpec, SharedPPOConfig
 from shared_ppo.errors import CheckpointError, SharedPPOError
 from shared_ppo.experience import ExperienceCounters
-from shared_ppo.learner import SharedPPOTrainer
 from shared_ppo.weights import SharedWeights, VersionedMemory
 
 NOBODY = -1
 _STATE_SLACK_BYTES = 64 * 1024
 _SHARED_MEMORY = Path("/dev/shm")
+
+
+class LearnerImage(NamedTuple):
+    """The learner at one moment.
+
+    Attributes:
+        state: all that it needs to go on, as bytes.
+        actor: (P,) float32 weights that workers act with.
+        version: of these weights.
+    """
+
+    state: bytes
+    actor: np.ndarray
+    version: int
+
+
+class Start(NamedTuple):
+    """What a run goes on from.
+
+    Attributes:
+        learner: state of the learner, or None for a new one.
+        env_steps: control steps before.
+        received: experience received before.
+        used: experience used before.
+    """
+
+    learner: bytes | None = None
+    env_steps: int = 0
+    received: int = 0
+    used: int = 0
+
+    @staticmethod
+    def read(path: Path | None) -> Start:
+        """Reads a checkpoint file; None is a new run.
+
+        Raises:
+            CheckpointError: if it cannot be read or is damaged.
+        """
+        if path is None:
+            return Start()
+        arrays, meta = checkpoint.read(path)
+        try:
+            state, counts = arrays["learner"].tobytes(), meta["counters"]
+            received, used = int(counts["experience_received"]), int(counts["experience_used"])
+            return Start(state, int(meta["env_steps"]), received, used)
+        except KeyError as error:
+            raise CheckpointError(f"checkpoint {path} lacks {error}") from error
 
 
 class WorkerStatus:
@@ -96,28 +140,23 @@ class RunState:
         status: of the workers.
     """
 
-    def __init__(
-        self, context: Any, spec: ObservationSpec, config: SharedPPOConfig, *, num_workers: int, seed: int
-    ) -> None:
-        """Allocates, stores the state of a new learner and publishes its weights.
+    def __init__(self, context: Any, num_workers: int, newborn: LearnerImage, start: Start) -> None:
+        """Allocates and publishes.
 
-        Raises:
-            ValueError: if the config names a network or an action space that does not exist.
+        Args:
+            context: a multiprocessing context.
+            num_workers: worker processes.
+            newborn: the learner at the start.
+            start: what the run goes on from.
         """
-        on_cpu = replace(config, ppo=replace(config.ppo, device="cpu"))
-        self._newborn = SharedPPOTrainer(spec, on_cpu, seed=seed)
         self.counters = ExperienceCounters(context, num_workers)
+        self.counters.restore(start.received, start.used)
         self.status = WorkerStatus(context, num_workers)
-        self.weights = SharedWeights(context, self._newborn.num_actor_parameters)
-        size = len(checkpoint.to_bytes(*self._newborn.state()))
-        self.learner = VersionedMemory(context, size + _STATE_SLACK_BYTES)
-        self.publish(self._newborn)
-        self._steps_before = 0
+        self.weights = SharedWeights(context, newborn.actor.size)
+        self.learner = VersionedMemory(context, len(newborn.state) + _STATE_SLACK_BYTES)
+        self.publish(newborn)
+        self._steps_before = start.env_steps
         self._stopping = context.RawValue("b", 0)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What travels to other processes: the shared memory only."""
-        return {name: value for name, value in vars(self).items() if name != "_newborn"}
 
     @property
     def is_stopping(self) -> bool:
@@ -133,10 +172,10 @@ class RunState:
         """Control steps of all workers, those before a resume included."""
         return self._steps_before + self.status.total_steps
 
-    def publish(self, trainer: SharedPPOTrainer) -> None:
+    def publish(self, image: LearnerImage) -> None:
         """Stores the learner's state, then publishes the weights: what workers act with is never lost."""
-        self.learner.write(checkpoint.to_bytes(*trainer.state()))
-        self.weights.publish(trainer.actor_vector(), trainer.version)
+        self.learner.write(image.state)
+        self.weights.publish(image.actor, image.version)
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint file.
@@ -147,22 +186,6 @@ class RunState:
         _, state = self.learner.read()
         meta = {"env_steps": self.env_steps, "counters": self.counters.as_dict()}
         checkpoint.write_atomically(path, checkpoint.to_bytes({"learner": np.frombuffer(state, np.uint8)}, meta))
-
-    def restore(self, path: Path) -> None:
-        """Goes on from a checkpoint file; before any process is started.
-
-        Raises:
-            CheckpointError: if it is damaged or does not fit the config.
-        """
-        arrays, meta = checkpoint.read(path)
-        try:
-            state = arrays["learner"].tobytes()
-            self._newborn.load_state(*checkpoint.from_bytes(state, str(path)))
-            self._steps_before = int(meta["env_steps"]) - self.status.total_steps
-            self.counters.restore(meta["counters"])
-        except KeyError as error:
-            raise CheckpointError(f"checkpoint {path} lacks {error}") from error
-        self.publish(self._newborn)
 
 
 def require_shared_memory(num_bytes: int) -> None:

@@ -11,13 +11,25 @@ from typing import Any
 
 import psutil
 
+from shared_ppo.birth import new_learner_elsewhere
 from shared_ppo.blame import Blame
 from shared_ppo.body import BodySpec, MakeBody
+from shared_ppo.child import Child
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
+from shared_ppo.control import (
+    FinishTraining,
+    LearnerSetup,
+    LearnRound,
+    Round,
+    RoundDone,
+    RoundLearnt,
+    Stop,
+    WorkerSetup,
+    run_learner,
+    run_worker,
+)
 from shared_ppo.errors import SharedPPOError
-from shared_ppo.experience import SharedExperienceBuffer
-from shared_ppo.in_process import InProcessSupervisor
-from shared_ppo.learner_process import LearnerSetup, LearnRound, RoundLearnt, learner_main
+from shared_ppo.experience import SharedExperienceBuffer, segment_layout
 from shared_ppo.messages import (
     BodyFailed,
     EvaluateOrder,
@@ -29,12 +41,10 @@ from shared_ppo.messages import (
     WorkerRestarted,
 )
 from shared_ppo.process import end_processes, process_context
-from shared_ppo.rollout import segment_layout
-from shared_ppo.run_state import RunState, require_shared_memory
+from shared_ppo.run_state import RunState, Start, require_shared_memory
 from shared_ppo.supervision import EvaluationShares, Supervisor, process_memory
-from shared_ppo.worker import FinishTraining, Round, RoundDone, Stop, WorkerSetup, worker_main
 
-__all__ = ["InProcessSupervisor", "ProcessSupervisor", "Supervisor"]
+__all__ = ["ProcessSupervisor", "Supervisor"]
 
 _log = logging.getLogger(__name__)
 _LEARNER = -1
@@ -42,38 +52,20 @@ _PUMP_S = 0.2
 _STOP_PATIENCE_S = 5.0
 
 
-class _Child:
-    """A process of ours and our end of its pipe."""
+def __getattr__(name: str) -> Any:
+    """Offers `InProcessSupervisor` here too, without loading torch for those who do not ask for it."""
+    if name == "InProcessSupervisor":
+        from shared_ppo.in_process import InProcessSupervisor
 
-    def __init__(self, context: Any, main: Any, setup: Any, orders: Any, theirs: Any, name: str) -> None:
-        self.orders = orders
-        self.process = context.Process(target=main, args=(setup,), name=name, daemon=True)
-        self.process.start()
-        theirs.close()
-
-    def send(self, order: object) -> None:
-        """Sends an order; one to a dead process is lost, its successor gets what it needs."""
-        try:
-            self.orders.send(order)
-        except OSError:
-            _log.debug("%s is gone, order lost: %s", self.process.name, order)
-
-    def received(self) -> list[Any]:
-        """Everything that has arrived; what a process was writing when it died is lost."""
-        messages = []
-        try:
-            while self.orders.poll():
-                messages.append(self.orders.recv())
-        except (EOFError, OSError):
-            _log.debug("%s has closed its pipe", self.process.name)
-        return messages
+        return InProcessSupervisor
+    raise AttributeError(name)
 
 
 class _WorkerRecord:
     """What the supervisor knows of a worker, whichever process it is at the moment."""
 
     def __init__(self) -> None:
-        self.child: _Child
+        self.child: Child
         self.incarnation = 0
         self.mix: tuple[BodySpec, ...] = ()
         self.evaluations: dict[int, EvaluateOrder] = {}
@@ -128,13 +120,13 @@ class ProcessSupervisor:
         self._is_sync = mode == "sync"
         self._layout = segment_layout(spec, config)
         require_shared_memory(SharedExperienceBuffer.bytes_needed(self._layout, config.experience, num_workers))
+        start = Start.read(checkpoint)
         self._context = process_context(preload)
-        self._run = RunState(self._context, spec, config, num_workers=num_workers, seed=seed)
-        if checkpoint is not None:
-            self._run.restore(checkpoint)
+        newborn = new_learner_elsewhere(self._context, spec, config, seed, start.learner)
+        self._run = RunState(self._context, num_workers, newborn, start)
         self._first_version = self._run.weights.version
         self._workers = [_WorkerRecord() for _ in range(num_workers)]
-        self._learner: _Child
+        self._learner: Child
         self._blame = Blame(config.workers)
         self._shares = EvaluationShares(num_workers)
         self._events: dict[int, list[Event]] = {source: [] for source in (*range(num_workers), _LEARNER)}
@@ -209,7 +201,7 @@ class ProcessSupervisor:
             child.send(Stop())
         end_processes([child.process for child in children], patience_s=_STOP_PATIENCE_S)
         for child in children:
-            child.orders.close()
+            child.forget()
         if hasattr(self, "_buffer"):
             self._buffer.close()
 
@@ -333,19 +325,19 @@ class ProcessSupervisor:
         for index in range(self.num_workers):
             self._start_worker(index)
 
-    def _start_learner(self) -> _Child:
+    def _start_learner(self) -> Child:
         """Starts the learner's process."""
-        ours, theirs = self._context.Pipe()
+        pipe = self._context.Pipe()
         title = f"{self._title}: shared_ppo learner"
-        setup = LearnerSetup(title, self._is_sync, self._spec, self._config, self._run, self._buffer, theirs)
-        return _Child(self._context, learner_main, setup, ours, theirs, "learner")
+        setup = LearnerSetup(title, self._is_sync, self._spec, self._config, self._run, self._buffer, pipe[1])
+        return Child(self._context, run_learner, setup, pipe, "learner")
 
     def _start_worker(self, index: int) -> None:
         """Starts a worker's next process and gives it what its predecessor had to do."""
         record = self._workers[index]
         record.incarnation += 1
         self._run.status.reset(index)
-        ours, theirs = self._context.Pipe()
+        pipe = self._context.Pipe()
         setup = WorkerSetup(
             index=index,
             incarnation=record.incarnation,
@@ -357,9 +349,9 @@ class ProcessSupervisor:
             config=self._config,
             run=self._run,
             buffer=self._buffer,
-            orders=theirs,
+            orders=pipe[1],
         )
-        record.child = _Child(self._context, worker_main, setup, ours, theirs, f"worker {index}")
+        record.child = Child(self._context, run_worker, setup, pipe, f"worker {index}")
         record.alive_at, record.was_hanging = time.monotonic(), False
         self._brief(record)
 
@@ -375,8 +367,7 @@ class ProcessSupervisor:
     def _replace_worker(self, index: int) -> None:
         """Finds out why a worker died, and starts its successor."""
         record = self._workers[index]
-        record.child.process.join()
-        record.child.orders.close()
+        record.child.forget()
         exitcode = record.child.process.exitcode
         mix = tuple(body.body_id for body in record.mix)
         self._events[index].append(WorkerRestarted(index, exitcode, mix))
@@ -416,8 +407,7 @@ class ProcessSupervisor:
         for record in self._workers:
             record.child.process.kill()
         for child in (self._learner, *(record.child for record in self._workers)):
-            child.process.join()
-            child.orders.close()
+            child.forget()
         self._buffer.close()
         for record in self._workers:
             record.token = None if self._stage is not None else 0

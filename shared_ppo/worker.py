@@ -3,73 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
 
 import torch
 
-from shared_ppo.body import MakeBody
-from shared_ppo.config import ObservationSpec, SharedPPOConfig
-from shared_ppo.experience import SharedExperienceBuffer
+from shared_ppo.control import FinishTraining, Round, RoundDone, Stop, WorkerSetup
 from shared_ppo.messages import EvaluateOrder, TrainOrder
 from shared_ppo.process import enter_process
 from shared_ppo.rollout import RolloutWorker
-from shared_ppo.run_state import RunState
 
 _IDLE_S = 0.2
-
-
-@dataclass(frozen=True)
-class Round:
-    """To a worker in sync mode: roll out one segment per body with the newest weights."""
-
-
-@dataclass(frozen=True)
-class RoundDone:
-    """From a worker: it has done all it was told; `token` is that of the last segment it put."""
-
-    token: int
-
-
-@dataclass(frozen=True)
-class FinishTraining:
-    """To a worker: no more training. Answered by `RoundDone`."""
-
-
-@dataclass(frozen=True)
-class Stop:
-    """To a worker or to the learner: end."""
-
-
-@dataclass(frozen=True)
-class WorkerSetup:
-    """All that a worker process is started with.
-
-    Attributes:
-        index: number of the worker.
-        incarnation: 1 for the first process with this number, 2 for its successor, and so on.
-        title: of the process.
-        seeds: integers that seed its noise and resets.
-        is_sync: whether it waits for rounds.
-        make_body: builds a body.
-        spec: widths of the bodies' observations.
-        config: all settings.
-        run: shared state.
-        buffer: where segments go.
-        orders: from and to the supervisor.
-    """
-
-    index: int
-    incarnation: int
-    title: str
-    seeds: tuple[int, ...]
-    is_sync: bool
-    make_body: MakeBody
-    spec: ObservationSpec
-    config: SharedPPOConfig
-    run: RunState
-    buffer: SharedExperienceBuffer
-    orders: Connection
 
 
 class _Stopped(Exception):
@@ -79,7 +21,7 @@ class _Stopped(Exception):
 class MultiProcessPPOWorker:
     """One worker process. It acts on orders between segments; evaluations and segments take turns.
 
-    A supervisor runs `worker_main` in a new process.
+    A supervisor starts it with `control.run_worker`.
     """
 
     def __init__(self, setup: WorkerSetup) -> None:
@@ -174,7 +116,7 @@ class MultiProcessPPOWorker:
 
 
 def worker_main(setup: WorkerSetup) -> None:
-    """Entry point of a worker process."""
+    """Runs a worker in this process."""
     enter_process(setup.title)
     torch.set_num_threads(1)
     MultiProcessPPOWorker(setup).run()

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from fake_bodies import SPEC, make_body
+from helpers import body, small_config
 
 from shared_ppo.config import PolicyConfig
 from shared_ppo.messages import LearnerUpdate, TrainOrder
 from shared_ppo.supervisor import ProcessSupervisor
-
-from fake_bodies import SPEC, make_body
-from helpers import body, small_config
 
 MAX_WORKER_BYTES = 60 * 2**20
 
