@@ -14,6 +14,7 @@ import psutil
 from shared_ppo.birth import new_learner_elsewhere
 from shared_ppo.blame import Blame
 from shared_ppo.body import BodySpec, MakeBody
+from shared_ppo.child import Child
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
 from shared_ppo.control import (
     FinishTraining,
@@ -60,38 +61,11 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(name)
 
 
-class _Child:
-    """A process of ours and our end of its pipe."""
-
-    def __init__(self, context: Any, main: Any, setup: Any, orders: Any, theirs: Any, name: str) -> None:
-        self.orders = orders
-        self.process = context.Process(target=main, args=(setup,), name=name, daemon=True)
-        self.process.start()
-        theirs.close()
-
-    def send(self, order: object) -> None:
-        """Sends an order; one to a dead process is lost, its successor gets what it needs."""
-        try:
-            self.orders.send(order)
-        except OSError:
-            _log.debug("%s is gone, order lost: %s", self.process.name, order)
-
-    def received(self) -> list[Any]:
-        """Everything that has arrived; what a process was writing when it died is lost."""
-        messages = []
-        try:
-            while self.orders.poll():
-                messages.append(self.orders.recv())
-        except (EOFError, OSError):
-            _log.debug("%s has closed its pipe", self.process.name)
-        return messages
-
-
 class _WorkerRecord:
     """What the supervisor knows of a worker, whichever process it is at the moment."""
 
     def __init__(self) -> None:
-        self.child: _Child
+        self.child: Child
         self.incarnation = 0
         self.mix: tuple[BodySpec, ...] = ()
         self.evaluations: dict[int, EvaluateOrder] = {}
@@ -152,7 +126,7 @@ class ProcessSupervisor:
         self._run = RunState(self._context, num_workers, newborn, start)
         self._first_version = self._run.weights.version
         self._workers = [_WorkerRecord() for _ in range(num_workers)]
-        self._learner: _Child
+        self._learner: Child
         self._blame = Blame(config.workers)
         self._shares = EvaluationShares(num_workers)
         self._events: dict[int, list[Event]] = {source: [] for source in (*range(num_workers), _LEARNER)}
@@ -227,7 +201,7 @@ class ProcessSupervisor:
             child.send(Stop())
         end_processes([child.process for child in children], patience_s=_STOP_PATIENCE_S)
         for child in children:
-            child.orders.close()
+            child.forget()
         if hasattr(self, "_buffer"):
             self._buffer.close()
 
@@ -351,19 +325,19 @@ class ProcessSupervisor:
         for index in range(self.num_workers):
             self._start_worker(index)
 
-    def _start_learner(self) -> _Child:
+    def _start_learner(self) -> Child:
         """Starts the learner's process."""
-        ours, theirs = self._context.Pipe()
+        pipe = self._context.Pipe()
         title = f"{self._title}: shared_ppo learner"
-        setup = LearnerSetup(title, self._is_sync, self._spec, self._config, self._run, self._buffer, theirs)
-        return _Child(self._context, run_learner, setup, ours, theirs, "learner")
+        setup = LearnerSetup(title, self._is_sync, self._spec, self._config, self._run, self._buffer, pipe[1])
+        return Child(self._context, run_learner, setup, pipe, "learner")
 
     def _start_worker(self, index: int) -> None:
         """Starts a worker's next process and gives it what its predecessor had to do."""
         record = self._workers[index]
         record.incarnation += 1
         self._run.status.reset(index)
-        ours, theirs = self._context.Pipe()
+        pipe = self._context.Pipe()
         setup = WorkerSetup(
             index=index,
             incarnation=record.incarnation,
@@ -375,9 +349,9 @@ class ProcessSupervisor:
             config=self._config,
             run=self._run,
             buffer=self._buffer,
-            orders=theirs,
+            orders=pipe[1],
         )
-        record.child = _Child(self._context, run_worker, setup, ours, theirs, f"worker {index}")
+        record.child = Child(self._context, run_worker, setup, pipe, f"worker {index}")
         record.alive_at, record.was_hanging = time.monotonic(), False
         self._brief(record)
 
@@ -393,8 +367,7 @@ class ProcessSupervisor:
     def _replace_worker(self, index: int) -> None:
         """Finds out why a worker died, and starts its successor."""
         record = self._workers[index]
-        record.child.process.join()
-        record.child.orders.close()
+        record.child.forget()
         exitcode = record.child.process.exitcode
         mix = tuple(body.body_id for body in record.mix)
         self._events[index].append(WorkerRestarted(index, exitcode, mix))
@@ -434,8 +407,7 @@ class ProcessSupervisor:
         for record in self._workers:
             record.child.process.kill()
         for child in (self._learner, *(record.child for record in self._workers)):
-            child.process.join()
-            child.orders.close()
+            child.forget()
         self._buffer.close()
         for record in self._workers:
             record.token = None if self._stage is not None else 0
