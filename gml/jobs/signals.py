@@ -1,0 +1,37 @@
+"""Ctrl-C, SIGTERM and SIGHUP as one exception, so that `with` blocks clean up after all of them."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the program to end.
+
+    Attributes:
+        exit_code: what the program should exit with: 130 after Ctrl-C, 143 after SIGTERM.
+    """
+
+    def __init__(self, number: int):
+        """Remembers the signal."""
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+def _raise(number: int, _frame: object) -> None:
+    for caught in CAUGHT:  # cleaning up is not to be interrupted by a second Ctrl-C
+        signal.signal(caught, signal.SIG_IGN)
+    raise Interrupted(number)
+
+
+@contextmanager
+def interrupts() -> Iterator[None]:
+    """Raises `Interrupted` in the main thread on the first signal; later ones are ignored until the block ends."""
+    before = {number: signal.signal(number, _raise) for number in CAUGHT}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
