@@ -67,7 +67,9 @@ class Trial:
     def __init__(self, config: TrainConfig, designs: list[RobotDesign], *, seed: int, options: argparse.Namespace):
         self.options = options
         self.specs = [body_spec(number, design, config) for number, design in enumerate(designs)]
-        judged = replace(config, environment=replace(config.environment, engine=options.judge or config.environment.engine))
+        judged = replace(
+            config, environment=replace(config.environment, engine=options.judge or config.environment.engine)
+        )
         offset = len(self.specs)  # another engine is another body to the workers
         self.judged = [body_spec(number + offset, design, judged) for number, design in enumerate(designs)]
         kind = InProcessSupervisor if options.in_process else ProcessSupervisor
