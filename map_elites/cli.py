@@ -160,15 +160,15 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _resume(arguments: argparse.Namespace) -> int:
     from map_elites.run_folder import open_folder
-    from map_elites.trainer import MAPElitesEvolutionTrainer, load_config
+    from map_elites.trainer import MAPElitesEvolutionTrainer, load_config, stored_config
 
     fixed = [flag for flag in (*FLAGS, "config") if flag not in RESUMABLE and getattr(arguments, flag) is not None]
     if fixed or arguments.set:
         flag = f"--{fixed[0].replace('_', '-')}" if fixed else "--set"
         raise UserError(f"{flag} cannot change when a run is taken up again; --resume keeps the run's own settings")
     folder = open_folder(arguments.resume)
+    stored = stored_config(folder)
     config = load_config(folder.config_path, overrides(arguments))
-    stored = load_config(folder.config_path, {})
     if stored.run.shared != config.run.shared:
         kind = "--train-shared" if stored.run.shared else "--train-independent"
         raise UserError(f"{folder.path} is a {kind} run")

@@ -277,6 +277,18 @@ def config_with(config: TrainConfig, wanted: Mapping[str, Any]) -> TrainConfig:
     return build(TrainConfig, plain)
 
 
+def stored_config(folder: RunFolder) -> TrainConfig:
+    """Settings of an earlier run.
+
+    Raises:
+        RunFailedError: They are damaged.
+    """
+    try:
+        return load_config(folder.config_path, {})
+    except ConfigError as error:
+        raise RunFailedError(f"{folder.config_path} is damaged: {error}") from None
+
+
 def open_run(path: Path) -> tuple[RunFolder, TrainConfig, Archive]:
     """Folder, settings and archive of an earlier run.
 
@@ -286,10 +298,7 @@ def open_run(path: Path) -> tuple[RunFolder, TrainConfig, Archive]:
         ArchiveError: Its archive is damaged or missing.
     """
     folder = open_folder(path)
-    try:
-        config = load_config(folder.config_path, {})
-    except ConfigError as error:
-        raise RunFailedError(f"{folder.config_path} is damaged: {error}") from None
+    config = stored_config(folder)
     try:
         archive = load_archive(folder.archive_path, axes=config.archive.axes(), read_design=read_design)
     except FileNotFoundError:
