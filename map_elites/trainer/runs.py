@@ -85,8 +85,9 @@ class MAPElitesEvolutionTrainer:
         try:
             return self._run_logged(folder, run_log)
         except Interrupted as error:
-            log.warning("%s; a checkpoint is written", error)
-            raise
+            interrupted = Interrupted(error.signal_number, folder.path)
+            log.warning("%s", interrupted)
+            raise interrupted from None
         except (UserError, RunFailedError, ArchiveError) as error:
             log.error("%s", error)
             raise
