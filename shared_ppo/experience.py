@@ -28,6 +28,7 @@ _TOKEN, _CHECKSUM, _BODY, _VERSION, _STEPS, _JOINTS, _ROWS = range(7)
 _HEADER_ITEMS = 7
 _SEQUENCE_BITS = 32
 _WAIT_FOR_SLOT_S = 0.001
+_SPARE_PREDECESSOR_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,8 +369,9 @@ class ExperienceWriter:
         self._incarnation = incarnation
         self._sequence = 0
         self._first = worker * buffer.slots_per_worker
+        self._started_at = time.monotonic()
         self.last_token = 0
-        self._mine = [0] * buffer.slots_per_worker
+        self._mine = [self._unread(slot) for slot in range(buffer.slots_per_worker)]
 
     def put(self, segment: Segment, *, while_waiting: Callable[[], None] = lambda: None) -> None:
         """Stores a segment and announces it; waits for a free slot, calling `while_waiting` about every ms."""
@@ -385,10 +387,21 @@ class ExperienceWriter:
         self._buffer.counters.add_sent(self._worker, segment.num_steps)
         self._messages.put((slot, token))
 
+    def _unread(self, slot: int) -> int:
+        """Token of a segment that a predecessor left in a slot and nobody has read, or 0."""
+        token = int(self._buffer.header(self._first + slot)[_TOKEN])
+        return 0 if self._buffer.released(self._first + slot) == token else token
+
     def _free_slot(self) -> int | None:
-        """A slot that this writer never used or that the learner has read; what predecessors left is forgotten."""
+        """A slot that is empty or was read.
+
+        What a predecessor left is spared for a while: most of it was announced and will be read. A segment whose
+        announcement died with its writer never will be, so after that while its slot is taken.
+        """
+        spares = time.monotonic() - self._started_at < _SPARE_PREDECESSOR_S
         for slot, token in enumerate(self._mine):
-            if token == 0 or self._buffer.released(self._first + slot) == token:
+            is_ours = token >> _SEQUENCE_BITS == self._incarnation
+            if token == 0 or self._buffer.released(self._first + slot) == token or not (is_ours or spares):
                 return slot
         return None
 

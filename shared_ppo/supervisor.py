@@ -255,6 +255,8 @@ class ProcessSupervisor:
                 self._take_from_worker(index, message)
         for message in self._learner.received():
             self._take_from_learner(message)
+        for index in dead:
+            self._judge(index)
         if learner_is_dead:
             self._replace_learner()
         else:
@@ -364,19 +366,28 @@ class ProcessSupervisor:
         if self._stage is not None and record.token is None:
             record.child.send(Round() if self._stage == "round" else FinishTraining())
 
-    def _replace_worker(self, index: int) -> None:
-        """Finds out why a worker died, and starts its successor."""
+    def _judge(self, index: int) -> None:
+        """Reports a worker's death and finds out who is to blame.
+
+        Raises:
+            SharedPPOError: if it has died too often with no body to blame.
+        """
         record = self._workers[index]
-        record.child.forget()
+        record.child.process.join()
         exitcode = record.child.process.exitcode
+        body_id = self._run.status.body(index)
+        _log.warning("worker %d ended with %s while body %d had control; replaced", index, exitcode, body_id)
         mix = tuple(body.body_id for body in record.mix)
         self._events[index].append(WorkerRestarted(index, exitcode, mix))
-        body_id = self._run.status.body(index)
         failure = self._blame.judge(index, body_id, exitcode, was_hanging=record.was_hanging)
         if failure is not None:
             self._events[index].append(failure)
             self._set_aside(failure.body_id)
-        _log.warning("worker %d ended with %s while body %d had control; replaced", index, exitcode, body_id)
+
+    def _replace_worker(self, index: int) -> None:
+        """Starts a dead worker's successor; what the dead one may not have sent, the learner does not wait for."""
+        record = self._workers[index]
+        record.child.forget()
         self._buffer.heal(index)
         if record.token is not None:
             record.token = 0
