@@ -90,6 +90,7 @@ class RoboGrammarEnv(gymnasium.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         """Starts an episode with noise drawn from the seed. `options` are not used."""
         super().reset(seed=seed)
+        self._renderer = None  # another seed may bring another terrain
         episode_seed = int(self.np_random.integers(2**31))
         self._last = self._dict(self.simulation.reset(episode_seed, training=self._early_stops))
         return self._last, {}
@@ -116,11 +117,8 @@ class RoboGrammarEnv(gymnasium.Env):
         return self._renderer.frame(self.simulation.state)
 
     def close(self) -> None:
-        """Frees simulator and renderer. A second call does nothing."""
+        """Frees the simulator. A second call does nothing."""
         self.simulation.close()
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
 
     def _dict(self, observation: BodyObservation) -> dict[str, np.ndarray]:
         joints = np.concatenate([self._padded(observation.joints), self._static], axis=1)

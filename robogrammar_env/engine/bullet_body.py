@@ -45,6 +45,7 @@ def build_robot_body(client: Client, robot: RobotModel, parts: list[Part]) -> tu
     body = pybullet.createMultiBody(
         baseMass=part_mass(robot, parts[0]),
         baseCollisionShapeIndex=_link_shape(client, base, 0.0),
+        baseVisualShapeIndex=client.speck,
         basePosition=list(robot.spawn_position_m),
         baseOrientation=matrix_quaternion(BASE_ROTATION @ TURN),
         flags=pybullet.URDF_USE_SELF_COLLISION,
@@ -83,7 +84,7 @@ def _link_arrays(client: Client, robot: RobotModel, parts: list[Part]) -> dict[s
         arrays["linkJointTypes"].append(kind)
         arrays["linkJointAxis"].append(list(TURN.T @ np.array(link.joint.axis)))
     count = len(parts) - 1
-    arrays["linkVisualShapeIndices"] = [-1] * count
+    arrays["linkVisualShapeIndices"] = [client.speck] * count
     arrays["linkInertialFrameOrientations"] = [[0.0, 0.0, 0.0, 1.0]] * count
     arrays["linkParentIndices"] = [part.parent for part in parts[1:]]
     return arrays
@@ -162,6 +163,6 @@ def _heightfield(client: Client, field: Heightfield) -> int:
 
 
 def _static_body(client: Client, shape: int, center_m: tuple[float, ...], friction: float) -> int:
-    body = pybullet.createMultiBody(0.0, shape, basePosition=center_m, physicsClientId=client.number)
+    body = pybullet.createMultiBody(0.0, shape, client.speck, basePosition=center_m, physicsClientId=client.number)
     pybullet.changeDynamics(body, -1, lateralFriction=friction, physicsClientId=client.number)
     return body

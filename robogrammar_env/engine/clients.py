@@ -25,7 +25,7 @@ class Client:
 
     Attributes:
         number: PyBullet's `physicsClientId`.
-        shapes: collision shapes by the arguments that made them.
+        shapes: shapes by the arguments that made them.
         uses: how many engines have had this world.
     """
 
@@ -38,6 +38,17 @@ class Client:
         key = (kind, *sorted(arguments.items()))
         if key not in self.shapes:
             self.shapes[key] = pybullet.createCollisionShape(kind, physicsClientId=self.number, **arguments)
+        return self.shapes[key]
+
+    @property
+    def speck(self) -> int:
+        """A tiny visual shape. A body without one gets a mesh of its collision shape: 3 MB for a plane."""
+        key = ("speck",)
+        if key not in self.shapes:
+            half = [0.001, 0.001, 0.001]
+            self.shapes[key] = pybullet.createVisualShape(
+                pybullet.GEOM_BOX, halfExtents=half, physicsClientId=self.number
+            )
         return self.shapes[key]
 
 

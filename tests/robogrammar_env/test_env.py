@@ -20,7 +20,7 @@ def test_gymnasium_checker_has_no_complaint(settings):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         environment = gymnasium.make("RoboGrammar-v0", **settings)
-        check_env(environment.unwrapped, skip_render_check=True)
+        check_env(environment.unwrapped)
 
 
 @pytest.mark.parametrize(
