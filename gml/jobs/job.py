@@ -169,6 +169,7 @@ class Job:
             if self.attempt:
                 log.write(f"--- attempt {self.attempt + 1} ---\n".encode())
                 log.flush()
+            self._log_start = log.tell()
             self._process = subprocess.Popen(
                 self.command_line(),
                 shell=True,
@@ -270,7 +271,7 @@ class Job:
             reason += f" ({signal.Signals(returncode - 128).name})"
             failure = "signal"
         with contextlib.suppress(OSError), self.log_file.open("rb") as log:
-            log.seek(max(0, self.log_file.stat().st_size - LOG_TAIL_BYTES))
+            log.seek(max(self._log_start, self.log_file.stat().st_size - LOG_TAIL_BYTES))
             if OUT_OF_MEMORY.search(log.read()):
                 return State.ERROR, f"{reason}, out of memory", "memory"
         return State.ERROR, reason, failure

@@ -58,6 +58,15 @@ def test_state_says_how_the_command_ended(tmp_path, command, state, returncode, 
     assert (job.returncode, job.reason, job.failure) == (returncode, reason, failure)
 
 
+def test_failure_is_read_from_its_own_part_of_a_shared_log(tmp_path):
+    log_file = tmp_path / "shared.log"
+    log_file.write_text("the job before: CUDA out of memory\n")
+    job = make_job(tmp_path, "exit 1", log_file=log_file)
+    job.start()
+    job.wait(20)
+    assert (job.failure, job.reason) == ("exit", "exit code 1")
+
+
 def test_memory_limit_hit_is_seen_as_memory(tmp_path):
     command = f"ulimit -v 2000000; exec {sys.executable} -c 'bytearray(4 * 10**9)'"
     job = make_job(tmp_path, command)

@@ -1,0 +1,242 @@
+"""The command line: flags, exit codes, and what is printed at the end.
+
+Exit code 0 only if everything asked for was done; 2 for a bad command line, config or folder; 1 for damaged data, a
+full disk or a run that failed; 130 or 143 after Ctrl-C or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from setproctitle import setproctitle
+
+from map_elites.archive import ArchiveError
+from map_elites.config import FLAGS, merge, nest, nest_flags
+from map_elites.errors import Interrupted, RunFailedError, UserError
+
+if TYPE_CHECKING:
+    from map_elites.trainer import MAPElitesEvolutionTrainer
+
+RESUMABLE = ("total_steps", "max_workers", "log_file")  # flags that may change when a run is taken up again
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one-line errors that name the nearest known flag."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see --help)")
+
+    def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """Parses, refusing unknown flags.
+
+        Raises:
+            UserError: The command line is wrong.
+        """
+        arguments, unknown = self.parse_known_args(argv)
+        if unknown:
+            known = [option for action in self._actions for option in action.option_strings]
+            near = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
+            self.error(f"unknown argument {unknown[0]}" + (f"; did you mean {near[0]}?" if near else ""))
+        return arguments
+
+
+def make_parser() -> Parser:
+    """The parser of `map_elites_trainer.py`."""
+    parser = Parser(
+        prog="map_elites_trainer.py",
+        description="Robots of the RoboGrammar grammar evolve with MAP-Elites; one PPO policy learns to drive them.",
+        allow_abbrev=False,
+    )
+    jobs = parser.add_argument_group("what to do").add_mutually_exclusive_group()
+    jobs.add_argument("--train-shared", action="store_true", help="evolve robots under one shared policy")
+    jobs.add_argument("--train-independent", action="store_true", help="baseline: every individual trains its own PPO")
+    jobs.add_argument("--evaluate", metavar="RUN_DIR", type=Path, help="score all elites of a run again")
+    jobs.add_argument("--plot", metavar="RUN_DIR", type=Path, help="draw the archive of a run")
+    run = parser.add_argument_group("training")
+    run.add_argument("--config", metavar="FILE", type=Path, help="YAML settings; flags win over them")
+    run.add_argument("--resume", metavar="RUN_DIR", type=Path, help="go on with a run from its newest checkpoint")
+    run.add_argument("--results-dir", metavar="DIR", help="where run folders go (default: results)")
+    run.add_argument("--run-name", metavar="NAME", help="name of the run folder (default: date, mode, seed)")
+    run.add_argument("--seed", metavar="N", help="seed of everything random (default: 0)")
+    run.add_argument("--max-workers", metavar="N", help="worker processes (default: 75 %% of the cores)")
+    run.add_argument("--total-steps", metavar="N", help="control steps over all workers, evaluation included")
+    run.add_argument("--terrain", metavar="NAME", help="terrain (default: flat)")
+    run.add_argument("--engine", metavar="NAME", help="physics engine (default: pybullet)")
+    run.add_argument("--mode", metavar="sync|async", help="sync is reproducible: same seed, same archive")
+    run.add_argument("--log-file", metavar="FILE", help="second copy of the log (default: ./training.log)")
+    run.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="any other setting of the config")
+    plot = parser.add_argument_group("with --plot")
+    plot.add_argument("--axes", metavar="A,B", help="two descriptors to draw over (default: those of the archive)")
+    return parser
+
+
+def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Settings that the flags ask for, nested like the config file.
+
+    Raises:
+        UserError: A `--set` is not of the form KEY=VALUE, or its value is not YAML.
+    """
+    given = {flag: getattr(arguments, flag) for flag in FLAGS if getattr(arguments, flag) is not None}
+    settings = nest_flags(given)
+    for text in arguments.set:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set {text}: wants KEY=VALUE, such as ppo.learning_rate=3e-4")
+        settings = merge(settings, nest(key.strip(), _yaml(text, value)))
+    if arguments.train_shared or arguments.train_independent:
+        settings = merge(settings, {"run": {"shared": bool(arguments.train_shared)}})
+    return settings
+
+
+def _yaml(text: str, value: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--set {text}: the value is not YAML") from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line.
+
+    Returns:
+        The exit code.
+    """
+    setproctitle("map_elites: main")
+    try:
+        arguments = make_parser().parse(argv)
+        return _job(arguments)(arguments)
+    except UserError as error:
+        return _complain(error, 2)
+    except Interrupted as error:
+        return _complain(error, 128 + error.signal_number)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 128 + signal.SIGINT)
+    except (RunFailedError, ArchiveError) as error:
+        return _complain(error, 1)
+    except OSError as error:
+        return _complain(_describe(error), 1)
+    except Exception as error:
+        return _complain(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}", 1)
+
+
+def _complain(message: object, code: int) -> int:
+    """One line on the terminal, whatever the message looks like."""
+    print(f"map_elites_trainer.py: {'; '.join(str(message).splitlines())}", file=sys.stderr, flush=True)
+    return code
+
+
+def _describe(error: OSError) -> str:
+    where = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror or error}{where}"
+
+
+def _job(arguments: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    if arguments.axes and not arguments.plot:
+        raise UserError("--axes goes with --plot RUN_DIR")
+    if arguments.evaluate:
+        return _evaluate
+    if arguments.plot:
+        return _plot
+    if arguments.resume:
+        return _resume
+    if arguments.train_shared or arguments.train_independent:
+        return _train
+    raise UserError("nothing to do; start with --train-shared, or see --help")
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from map_elites.trainer import MAPElitesEvolutionTrainer, load_config
+
+    config = load_config(arguments.config, overrides(arguments))
+    return _run(MAPElitesEvolutionTrainer(config))
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    from map_elites.run_folder import open_folder
+    from map_elites.trainer import MAPElitesEvolutionTrainer, load_config, stored_config
+
+    fixed = [flag for flag in (*FLAGS, "config") if flag not in RESUMABLE and getattr(arguments, flag) is not None]
+    if fixed or arguments.set:
+        flag = f"--{fixed[0].replace('_', '-')}" if fixed else "--set"
+        raise UserError(f"{flag} cannot change when a run is taken up again; --resume keeps the run's own settings")
+    folder = open_folder(arguments.resume)
+    stored = stored_config(folder)
+    config = load_config(folder.config_path, overrides(arguments))
+    if stored.run.shared != config.run.shared:
+        kind = "--train-shared" if stored.run.shared else "--train-independent"
+        raise UserError(f"{folder.path} is a {kind} run")
+    return _run(MAPElitesEvolutionTrainer(config, resume=folder))
+
+
+def _run(trainer: MAPElitesEvolutionTrainer) -> int:
+    """Runs a trainer and prints the closing table."""
+    summary = trainer.run()
+    print_summary(summary)
+    if trainer.folder:
+        _print(f"\narchive, curves and heatmap are in {trainer.folder.path}")
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from map_elites.trainer import evaluate_run
+
+    print_evaluation(evaluate_run(arguments.evaluate, overrides(arguments)))
+    return 0
+
+
+def _plot(arguments: argparse.Namespace) -> int:
+    from map_elites.trainer import plot_run
+
+    names = [name.strip() for name in arguments.axes.split(",")] if arguments.axes else None
+    print(plot_run(arguments.plot, names))
+    return 0
+
+
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """The closing table."""
+    width = max(map(len, summary))
+    lines = [f"{name:<{width}}  {_shown(name, value):>14}" for name, value in summary.items()]
+    _print("\n".join(lines))
+
+
+def print_evaluation(rows: Sequence[Mapping[str, Any]]) -> None:
+    """One line per elite, the fastest first, then the means."""
+    lines = [f"{'id':>6} {'fitness m/s':>12} {'verified m/s':>12} {'objective':>10}  design"]
+    for row in rows:
+        numbers = [_decimal(row[key]) for key in ("fitness", "verified_fitness", "verified_robogrammar_objective")]
+        lines.append(f"{row['id']:>6} {numbers[0]:>12} {numbers[1]:>12} {numbers[2]:>10}  {row['design']}")
+    scored = [row["verified_fitness"] for row in rows if row["verified_fitness"] is not None]
+    if scored:
+        lines.append(
+            f"{len(scored)} elites scored, mean {sum(scored) / len(scored):.4f} m/s, QD score {sum(scored):.3f} m/s"
+        )
+    _print("\n".join(lines))
+
+
+def _print(text: str) -> None:
+    """Prints, also into a pipe that nobody reads any more."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _decimal(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if name == "peak_memory_bytes":
+        return f"{value / 2**20:.0f} MiB"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,144 @@
+"""Who waits to be scored, which orders are under way, and who failed too often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from map_elites.archive import Archive, Cell
+from map_elites.config import EvaluationConfig
+from map_elites.evaluation import CONTESTS, REFERENCE_SEED, draw_seeds
+from map_elites.schedule import Plan
+
+
+@dataclass(frozen=True)
+class EvaluationOrder:
+    """Bodies to score under one policy version, each on every seed, with the mean action."""
+
+    order_id: int
+    bodies: tuple[int, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass
+class Wait:
+    """A body in the queue.
+
+    Attributes:
+        rounds: Orders that could not decide about it.
+        opponents: Incumbents it has to be scored together with.
+    """
+
+    rounds: int = 0
+    opponents: set[int] = field(default_factory=set)
+
+
+@dataclass
+class Contests:
+    """The queue of bodies to be scored.
+
+    Attributes:
+        plan: Sizes of the run.
+        config: Episodes, shares and limits.
+        run_seed: Seed of the run.
+        waiting: Bodies in the queue, first come first served.
+        flights: Orders under way.
+        orders: Orders given so far; the next order's id.
+    """
+
+    plan: Plan
+    config: EvaluationConfig
+    run_seed: int
+    waiting: dict[int, Wait] = field(default_factory=dict)
+    flights: dict[int, EvaluationOrder] = field(default_factory=dict)
+    orders: int = 0
+
+    @property
+    def busy(self) -> set[int]:
+        """Bodies being scored right now."""
+        return {number for order in self.flights.values() for number in order.bodies}
+
+    @property
+    def steps_per_body(self) -> int:
+        """Control steps of one body in one order."""
+        return self.config.episodes * self.plan.episode_steps
+
+    @property
+    def reserved_steps(self) -> int:
+        """Control steps of the orders under way, done or not."""
+        return sum(len(order.bodies) for order in self.flights.values()) * self.steps_per_body
+
+    def enter(self, number: int) -> None:
+        """Queues a body."""
+        self.waiting.setdefault(number, Wait())
+
+    def again(self, number: int, opponent: int, wait: Wait) -> bool:
+        """Queues a body for another round together with `opponent`; False if it had enough rounds and gives up."""
+        if wait.rounds + 1 >= self.config.max_rounds:
+            return False
+        self.waiting[number] = Wait(wait.rounds + 1, {*wait.opponents, opponent})
+        return True
+
+    def next_order(
+        self, archive: Archive, guess: Callable[[int], Cell | None], steps_left: int
+    ) -> tuple[EvaluationOrder, dict[int, Wait]] | None:
+        """Puts the next order together, if it is time for one and the steps suffice.
+
+        Args:
+            archive: Gives incumbents and the elites that have not been scored for longest.
+            guess: Cell that a waiting body will probably want, from its training episodes.
+            steps_left: Control steps not spent or reserved.
+
+        Returns:
+            The order, and the waits of those taken out of the queue.
+        """
+        affordable = steps_left // self.steps_per_body
+        if len(self.flights) >= self.plan.orders_in_flight or affordable < 1:
+            return None
+        busy = self.busy
+        ready = [n for n, wait in self.waiting.items() if n not in busy and not wait.opponents & busy]
+        if len(ready) < self.plan.contest_size and not any(self.waiting[n].rounds for n in ready):
+            return None
+        chosen, bodies = self._choose(ready, archive, guess, busy, affordable)
+        if not chosen:
+            return None
+        seeds = (REFERENCE_SEED, *draw_seeds(self.run_seed, CONTESTS, self.orders, self.config.episodes - 1))
+        order = EvaluationOrder(self.orders, tuple(bodies), seeds)
+        self.orders += 1
+        self.flights[order.order_id] = order
+        return order, {number: self.waiting.pop(number) for number in chosen}
+
+    def _choose(
+        self,
+        ready: Iterable[int],
+        archive: Archive,
+        guess: Callable[[int], Cell | None],
+        busy: set[int],
+        affordable: int,
+    ) -> tuple[list[int], list[int]]:
+        """Bodies from the queue with opponents, as many as the steps allow, then elites with the oldest scores."""
+        chosen: list[int] = []
+        bodies: list[int] = []
+        for number in ready:
+            wanted = [number, *sorted(n for n in self.waiting[number].opponents if n in archive)]
+            incumbent = archive.at(cell) if (cell := guess(number)) is not None else None
+            if incumbent is not None and incumbent.id not in busy:
+                wanted.append(incumbent.id)
+            new = [n for n in dict.fromkeys(wanted) if n not in bodies]
+            if len(bodies) + len(new) <= affordable and len(chosen) < self.plan.most_bodies:
+                chosen.append(number)
+                bodies += new
+        fresh = sum(not self.waiting[n].rounds for n in chosen)
+        oldest = sorted(archive, key=lambda elite: (elite.score.policy_version, elite.id))
+        extra = [elite.id for elite in oldest if elite.id not in busy and elite.id not in bodies]
+        room = max(0, min(round(fresh * self.config.rescore_share), affordable - len(bodies)))
+        chosen = [n for n in chosen if n in self.waiting]
+        return chosen, bodies + extra[:room]
+
+    def finish(self, order_id: int) -> EvaluationOrder | None:
+        """Takes an order out of flight; None if it is not known (any more)."""
+        return self.flights.pop(order_id, None)
+
+    def forget(self, number: int) -> None:
+        """Takes a body out of the queue."""
+        self.waiting.pop(number, None)

@@ -1,0 +1,201 @@
+"""The search: random bodies warm the policy up, then newborns train, grow up, are scored and enter the archive.
+
+`Evolution` decides and remembers; it runs nothing. Whoever owns the workers asks for `commands`, carries them out and
+reports back what happened. With the same reports in the same order it does the same, whatever the clock says.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from map_elites.archive import ArchiveError, Cell
+from map_elites.contests import Contests, EvaluationOrder, Wait
+from map_elites.descriptors import mean_by_name
+from map_elites.evaluation import Settlement, settle
+from map_elites.schedule import TrainingMix
+from map_elites.search import Search
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainCommand:
+    """The bodies that a worker trains on from now on; none: it rests."""
+
+    worker: int
+    bodies: tuple[int, ...]
+
+
+class Evolution(Search):
+    """The evolution under a shared policy.
+
+    Attributes:
+        contests: Queue of bodies to be scored.
+        waits: Queue entries of the bodies being scored, by order.
+        warming_up: Random bodies train, nobody is scored yet.
+        initial: Ids of those random bodies.
+    """
+
+    def __init__(self, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.contests = Contests(self.plan, self.evaluation, self.run_seed)
+        self.waits: dict[int, dict[int, Wait]] = {}
+        self.warming_up = True
+        self.initial: list[int] = []
+        self._mixes = [TrainingMix() for _ in range(self.plan.workers)]
+        self._sent: list[tuple[int, ...] | None] = [() for _ in range(self.plan.workers)]
+        self._changed = True  # something happened that may change who trains
+
+    # -- what to do next -------------------------------------------------------------------------------------------
+
+    def commands(self, env_steps: int) -> list[TrainCommand | EvaluationOrder]:
+        """What the workers should do now.
+
+        Args:
+            env_steps: Control steps so far, training and evaluation.
+        """
+        if self.warming_up and not self.initial:
+            self.initial = [self.nursery.random_newborn() for _ in range(self.plan.num_initial)]
+        if self.warming_up and env_steps >= self.plan.warmup_steps:
+            self._end_warmup()
+        orders = list(self._orders(env_steps))
+        resting = self.steps_left(env_steps) <= self.plan.slack_steps
+        return [*self._train_commands(resting), *orders]
+
+    def steps_left(self, env_steps: int) -> int:
+        """Control steps neither spent nor reserved by orders under way."""
+        return self.plan.total_steps - env_steps - self.contests.reserved_steps
+
+    def finished(self, env_steps: int) -> bool:
+        """Whether the steps are used up and every order is back."""
+        return not self.contests.flights and self.plan.total_steps - env_steps <= self.plan.slack_steps
+
+    def _orders(self, env_steps: int) -> Iterator[EvaluationOrder]:
+        if self.warming_up:
+            return
+        while found := self.contests.next_order(self.archive, self._guess_cell, self.steps_left(env_steps)):
+            order, self.waits[found[0].order_id] = found
+            yield order
+
+    def _train_commands(self, resting: bool) -> Iterator[TrainCommand]:
+        if self._changed and not resting:
+            for worker, mix in enumerate(self._mixes):
+                self._refresh(worker, mix)
+            self._changed = False
+        for worker, mix in enumerate(self._mixes):
+            bodies = () if resting else mix.bodies
+            if bodies != self._sent[worker]:
+                self._sent[worker] = bodies
+                yield TrainCommand(worker, bodies)
+
+    def _refresh(self, worker: int, mix: TrainingMix) -> None:
+        if self.warming_up:
+            shared = self.initial[worker :: self.plan.workers] or self.initial
+            mix.rehearsing = sorted(sorted(shared, key=self._warmup_turns)[: self.plan.places])
+            return
+        placed = {number for other in self._mixes for number in other.newborns}
+        mix.refresh(
+            self.plan,
+            training=self.nursery.training(),
+            next_newborn=lambda: self.nursery.without_place(placed),
+            elites=self._rehearsal_pool(),
+            gone=lambda number: number not in self.archive and number not in self.nursery,
+        )
+
+    def _warmup_turns(self, number: int) -> int:
+        """Shares of the warm-up that a body has had, so that bodies take turns rather than swap at every episode."""
+        return self.nursery[number].steps // max(1, self.plan.warmup_steps // len(self.initial))
+
+    def _rehearsal_pool(self) -> Iterator[int]:
+        pool = [elite.id for elite in self.archive] or [n for n in self.initial if n in self.nursery]
+        yield from (pool[i] for i in self.rng.permutation(len(pool)))
+
+    def _end_warmup(self) -> None:
+        self.warming_up, self._changed = False, True
+        for number in self.initial:
+            if number in self.nursery:
+                self.nursery[number].training = False
+                self.contests.enter(number)
+        log.info("warm-up done: %d random bodies go into the archive's first contests", len(self.contests.waiting))
+
+    # -- what happened ---------------------------------------------------------------------------------------------
+
+    def episode_finished(self, number: int, steps: int, info: Mapping[str, float]) -> None:
+        """A training episode of a body ended."""
+        super().episode_finished(number, steps, info)
+        if number not in self.nursery:
+            return
+        newborn = self.nursery[number]
+        newborn.steps += steps
+        newborn.recent.append({name: value for name, value in info.items() if math.isfinite(value)})
+        self._changed |= self.warming_up
+        if newborn.training and not self.warming_up and newborn.steps >= self.plan.newborn_steps:
+            newborn.training, self._changed = False, True
+            self.contests.enter(number)
+
+    def body_failed(self, number: int, reason: str, worker: int | None = None, *, is_final: bool = False) -> None:
+        """A body's simulation failed; `worker` (if it trained there) gets its bodies anew, without it if set aside."""
+        if worker is not None:
+            self._sent[worker] = None
+        super().body_failed(number, reason, worker, is_final=is_final)
+
+    def drop(self, number: int) -> None:
+        """Takes a body out of everything."""
+        super().drop(number)
+        self._changed = True
+        if self.warming_up and number in self.initial:
+            self.initial[self.initial.index(number)] = self.nursery.random_newborn()
+        self.contests.forget(number)
+
+    def evaluation_finished(
+        self,
+        order_id: int,
+        policy_version: int,
+        results: Mapping[int, Sequence[Mapping[str, float]]],
+        failed: Mapping[int, str],
+    ) -> Settlement:
+        """Scores of an order are in: failures are recorded, the rest is settled."""
+        order = self.contests.finish(order_id)
+        waits = self.waits.pop(order_id, {})
+        if order is None:
+            return Settlement()
+        self._changed = True
+        scores, failed = self.scores_of(policy_version, results, dict(failed))
+        self.counters.evaluations += len(order.bodies)
+        self.counters.failed_evaluations += len(failed)
+        for number, reason in sorted(failed.items()):
+            self._evaluation_failed(number, reason, waits.get(number))
+        settlement = settle(
+            self.archive,
+            [self.elite_of(n, score) for n, score in scores.items() if n in self.nursery],
+            {n: score for n, score in scores.items() if n in self.archive},
+        )
+        for number, result in settlement.results.items():
+            if number in self.nursery and result.status in ("new", "improved"):
+                self.counters.entered += 1
+            self.nursery.pop(number)
+            self.contests.forget(number)
+        for number, opponent in sorted(settlement.blocked.items()):
+            if not self.contests.again(number, opponent, waits.get(number, Wait())):
+                self.counters.gave_up += 1
+                self.nursery.pop(number)
+        settlement.scores, settlement.failed = scores, failed
+        return settlement
+
+    def _evaluation_failed(self, number: int, reason: str, wait: Wait | None) -> None:
+        self.body_failed(number, f"evaluation: {reason}")
+        if number in self.nursery:
+            self.contests.waiting[number] = wait or Wait()
+
+    def _guess_cell(self, number: int) -> Cell | None:
+        if number not in self.nursery or not self.nursery[number].recent:
+            return None
+        newborn = self.nursery[number]
+        try:
+            return self.archive.cell_of({**mean_by_name(newborn.recent), **self.world.describe(newborn.design)})
+        except ArchiveError:
+            return None

@@ -1,0 +1,128 @@
+"""Newborns: bodies that train, or wait to be scored, before they may enter the archive."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from map_elites.archive import Archive
+from map_elites.config import EvolutionConfig
+from map_elites.variation import Variation
+
+RECENT_EPISODES = 3  # training episodes from which a newborn's cell is guessed
+RANDOM_DRAWS = 20  # draws of a random design until one is accepted although it is known
+
+
+@dataclass
+class Newborn:
+    """A design on its way into the archive.
+
+    Attributes:
+        id: Counter, unique within the run.
+        design: What it is.
+        parent_ids: Elites that it was bred from.
+        steps: Control steps it has trained.
+        training: It still has to train before it can be scored.
+        recent: Values of its last training episodes.
+    """
+
+    id: int
+    design: Any
+    parent_ids: tuple[int, ...] = ()
+    steps: int = 0
+    training: bool = True
+    recent: deque[Mapping[str, float]] = field(default_factory=lambda: deque(maxlen=RECENT_EPISODES))
+
+
+class Nursery:
+    """All newborns, and how new ones are made.
+
+    Attributes:
+        born: Newborns so far; the next one's id.
+    """
+
+    def __init__(
+        self,
+        config: EvolutionConfig,
+        variation: Variation,
+        archive: Archive,
+        rng: np.random.Generator,
+        set_aside: Callable[[Any], bool],
+    ) -> None:
+        self.born = 0
+        self._config, self._variation, self._archive = config, variation, archive
+        self._rng, self._set_aside = rng, set_aside
+        self._newborns: dict[int, Newborn] = {}
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._newborns
+
+    def __getitem__(self, number: int) -> Newborn:
+        return self._newborns[number]
+
+    def __iter__(self) -> Iterator[Newborn]:
+        return iter(self._newborns.values())
+
+    def __len__(self) -> int:
+        return len(self._newborns)
+
+    def pop(self, number: int) -> None:
+        """Forgets a newborn, if it is one."""
+        self._newborns.pop(number, None)
+
+    def put(self, newborn: Newborn) -> None:
+        """Takes a newborn in (from a checkpoint)."""
+        self._newborns[newborn.id] = newborn
+
+    def training(self) -> list[int]:
+        """Ids of those that still train, oldest first."""
+        return [newborn.id for newborn in self if newborn.training]
+
+    def without_place(self, placed: set[int]) -> int:
+        """A newborn that trains but is not among `placed`, bred now if there is none; it joins `placed`."""
+        number = next((number for number in self.training() if number not in placed), None)
+        number = self.breed() if number is None else number
+        placed.add(number)
+        return number
+
+    def breed(self) -> int:
+        """Makes a child of one or two elites, or a random newborn, and returns its id."""
+        elites = list(self._archive)
+        if elites and self._rng.random() >= self._config.random_share:
+            parents = [elites[int(i)] for i in self._rng.integers(len(elites), size=2)]
+            crossed = self._rng.random() < self._config.crossover_share and parents[0].id != parents[1].id
+            parents = parents if crossed else parents[:1]
+            design = self._child([parent.design for parent in parents])
+            if design is not None:
+                return self._take(design, tuple(parent.id for parent in parents))
+        return self.random_newborn()
+
+    def random_newborn(self) -> int:
+        """Makes a newborn without parents, of a new design if a few draws give one, and returns its id."""
+        design = self._variation.space.sample(self._rng)
+        for _ in range(RANDOM_DRAWS):
+            if not self.knows(design):
+                break
+            design = self._variation.space.sample(self._rng)
+        return self._take(design)
+
+    def knows(self, design: Any) -> bool:
+        """Whether a design is in the archive, on its way there, or set aside."""
+        if self._archive.has_design(design) or self._set_aside(design):
+            return True
+        return any(newborn.design.rules == design.rules for newborn in self)
+
+    def _child(self, parents: Sequence[Any]) -> Any | None:
+        if len(parents) == 2:
+            return self._variation.cross(parents[0], parents[1], self._rng, known=self.knows)
+        return self._variation.mutate(parents[0], self._rng, known=self.knows)
+
+    def _take(self, design: Any, parent_ids: tuple[int, ...] = ()) -> int:
+        number = self.born
+        self.born += 1
+        self._newborns[number] = Newborn(number, design, parent_ids)
+        return number

@@ -1,0 +1,150 @@
+"""How a run of a given length is divided: sizes that shrink with `total_steps`, and who trains in which worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from map_elites.config import EvaluationConfig, EvolutionConfig
+
+STEPS_PER_PLACE = 1250  # a shorter run has fewer places than configured, so that no single body eats it up
+STEPS_PER_INITIAL = 1250  # likewise for the first population
+NEWBORN_SHARE_OF_RUN = 0.01  # a newborn's guaranteed steps are at most this share of the run
+FEWEST_NEWBORN_STEPS = 256  # two episodes
+ALONE_SHARE_OF_RUN = 0.125  # likewise for the whole budget of an individual that learns alone
+UPDATES_PER_RUN = 16  # an update waits for at most this fraction of the run's steps
+ROUND_SHARE = 0.015  # the segments that are rolled out at a time are at most this share of the run
+SHORTEST_SEGMENT = 8
+SLACK = 0.01  # a run may end this share of its steps early rather than start something that overshoots
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of one run, in control steps where not said otherwise.
+
+    Attributes:
+        total_steps: Training and evaluation together.
+        workers: Worker processes that the run can keep busy.
+        places: Bodies that a worker rolls out at a time.
+        newborn_places: Places of a worker for newborns; elites rehearse in the others.
+        num_initial: Random bodies of the warm-up.
+        warmup_steps: End of the warm-up.
+        newborn_steps: Training before a newborn is scored.
+        episode_steps: Steps of an evaluation episode.
+        contest_size: Grown-up newborns scored together.
+        orders_in_flight: Evaluation orders at a time.
+        most_bodies: Most newborns taken into one order.
+    """
+
+    total_steps: int
+    workers: int
+    places: int
+    newborn_places: int
+    num_initial: int
+    warmup_steps: int
+    newborn_steps: int
+    episode_steps: int
+    contest_size: int
+    orders_in_flight: int
+    most_bodies: int
+
+    @property
+    def slack_steps(self) -> int:
+        """Steps that may be left when a run ends."""
+        return int(self.total_steps * SLACK)
+
+
+def make_plan(
+    total_steps: int,
+    workers: int,
+    evolution: EvolutionConfig,
+    evaluation: EvaluationConfig,
+    *,
+    episode_steps: int,
+    shared: bool = True,
+) -> Plan:
+    """The sizes asked for, or smaller ones where the run is too short for them.
+
+    Args:
+        total_steps: Of the run.
+        workers: Most worker processes.
+        evolution: Sizes asked for.
+        evaluation: Sizes asked for.
+        episode_steps: Steps of an evaluation episode.
+        shared: One policy for all, where a newborn continues from what the others have learned.
+    """
+    workers = max(1, min(workers, total_steps // STEPS_PER_PLACE))
+    places = max(1, min(evolution.bodies_per_worker, total_steps // (workers * STEPS_PER_PLACE)))
+    newborn_steps = max(
+        FEWEST_NEWBORN_STEPS, int(total_steps * (NEWBORN_SHARE_OF_RUN if shared else ALONE_SHARE_OF_RUN))
+    )
+    num_initial = max(1, min(evolution.num_initial_random, total_steps // STEPS_PER_INITIAL))
+    return Plan(
+        total_steps=total_steps,
+        workers=workers,
+        places=places,
+        newborn_places=max(1, round(places * evolution.newborn_share)),
+        num_initial=num_initial,
+        warmup_steps=int(total_steps * evolution.warmup_share),
+        newborn_steps=min(evolution.training_steps_per_individual, newborn_steps),
+        episode_steps=episode_steps,
+        contest_size=max(1, min(evaluation.contest_size, workers * places // 2)),
+        orders_in_flight=max(1, workers // 2),
+        most_bodies=max(4 * evaluation.contest_size, num_initial),
+    )
+
+
+def update_size(wanted: int, total_steps: int) -> int:
+    """Steps between two updates: what the config asks for, or less in a short run."""
+    return max(1, min(wanted, total_steps // UPDATES_PER_RUN))
+
+
+def segment_size(wanted: int, plan: Plan) -> int:
+    """Steps of a segment: what the config asks for, or less, so that a short run can end near its budget."""
+    most = int(plan.total_steps * ROUND_SHARE) // (plan.workers * plan.places)
+    return min(wanted, max(SHORTEST_SEGMENT, most))
+
+
+@dataclass
+class TrainingMix:
+    """The bodies of one worker: newborns until they have grown up, elites that rehearse beside them.
+
+    Attributes:
+        newborns: Ids, oldest first.
+        rehearsing: Ids of elites (or warm-up bodies).
+    """
+
+    newborns: list[int] = field(default_factory=list)
+    rehearsing: list[int] = field(default_factory=list)
+
+    @property
+    def bodies(self) -> tuple[int, ...]:
+        """Every body of the mix."""
+        return (*self.newborns, *self.rehearsing)
+
+    def refresh(
+        self,
+        plan: Plan,
+        *,
+        training: Iterable[int],
+        next_newborn: Callable[[], int],
+        elites: Iterable[int],
+        gone: Callable[[int], bool],
+    ) -> None:
+        """Lets grown-up newborns go, fills free places; where that changes anything, other elites get their turn.
+
+        Args:
+            plan: Number of places.
+            training: Newborns that still train.
+            next_newborn: Gives the id of a newborn without a place.
+            elites: Ids that may rehearse, in random order; read only when the mix changes.
+            gone: Whether a rehearsing body no longer exists.
+        """
+        before, still = list(self.newborns), set(training)
+        self.newborns = [number for number in self.newborns if number in still]
+        while len(self.newborns) < plan.newborn_places:
+            self.newborns.append(next_newborn())
+        if self.newborns == before and self.rehearsing and not any(map(gone, self.rehearsing)):
+            return
+        room = plan.places - len(self.newborns)
+        self.rehearsing = [number for number in elites if number not in self.newborns][:room]

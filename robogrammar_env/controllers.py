@@ -1,0 +1,50 @@
+"""Simple open-loop controllers, to see a body move: nothing, noise, or one sine wave."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from robogrammar_env.errors import unknown_name
+
+Controller = Callable[[float], np.ndarray]
+"""From the time since the start, in seconds, to the (n,) action in [-1, 1]; 1 is a target of 90 degrees."""
+
+
+def zero(num_joints: int, rng: np.random.Generator) -> Controller:
+    """Holds all joints at their rest angle."""
+    return lambda time_s: np.zeros(num_joints)
+
+
+def random(num_joints: int, rng: np.random.Generator) -> Controller:
+    """Draws every action uniformly from the whole range."""
+    return lambda time_s: rng.uniform(-1.0, 1.0, num_joints)
+
+
+def sinusoid(
+    num_joints: int, rng: np.random.Generator, *, frequency_hz: float = 1.0, amplitude: float = 0.5
+) -> Controller:
+    """Moves all joints in sine waves of one frequency and amplitude, with random phases.
+
+    Args:
+        num_joints: number of joints.
+        rng: draws the phases.
+        frequency_hz: of the waves.
+        amplitude: of the action, 0 to 1.
+    """
+    phases = rng.uniform(0.0, 2 * np.pi, num_joints)
+    return lambda time_s: amplitude * np.sin(2 * np.pi * frequency_hz * time_s + phases)
+
+
+CONTROLLERS: dict[str, Callable[..., Controller]] = {"zero": zero, "random": random, "sinusoid": sinusoid}
+"""Makers of controllers by name; each takes the number of joints and a source of randomness."""
+
+
+def make_controller(name: str, num_joints: int, rng: np.random.Generator, **settings: float) -> Controller:
+    """Makes a controller by name; `settings` are those of `sinusoid`.
+
+    Raises:
+        UnknownNameError: there is no such controller.
+    """
+    if name not in CONTROLLERS:
+        raise unknown_name("controller", name, CONTROLLERS)
+    return CONTROLLERS[name](num_joints, rng, **settings)

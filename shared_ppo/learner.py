@@ -1,0 +1,345 @@
+"""SharedPPOTrainer: the PPO update on segments of many bodies, fresh or some versions old."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shared_ppo import checkpoint, losses
+from shared_ppo.action import augmented_spec, make_action_space
+from shared_ppo.batch import Group, Prepared, ReturnScale, make_groups
+from shared_ppo.config import ObservationSpec, SharedPPOConfig
+from shared_ppo.errors import CheckpointError
+from shared_ppo.experience import ExperienceCounters
+from shared_ppo.optimizer import FlatAdam
+from shared_ppo.policy import Critic, FlatParameters, make_actor
+from shared_ppo.run_state import LearnerImage
+from shared_ppo.segment import Segment
+
+_log = logging.getLogger(__name__)
+_PASS_STEPS = 1024  # control steps at a time in the pass without gradients: what fits into the cache is faster
+
+
+def pick_device(name: str) -> torch.device:
+    """Returns the device that "auto", "cpu" or "cuda" stands for."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+class _Sums:
+    """Weighted means of metrics over gradient steps."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._weights: dict[str, float] = {}
+
+    def add(self, weight: float, **values: float) -> None:
+        """Adds one observation of each metric."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + weight * value
+            self._weights[name] = self._weights.get(name, 0.0) + weight
+
+    def means(self) -> dict[str, float]:
+        """Means of all metrics."""
+        return {name: total / max(self._weights[name], 1e-12) for name, total in self._sums.items()}
+
+
+class SharedPPOTrainer:
+    """The one owner of parameters and optimiser.
+
+    Attributes:
+        version: of the current weights; moves on with every update.
+        updates: updates made so far, over all resumed runs.
+        skipped_steps: gradient steps left out because a loss or gradient was not finite.
+        while_learning: called before each gradient step, as a sign of life.
+    """
+
+    def __init__(self, spec: ObservationSpec, config: SharedPPOConfig, *, seed: int = 0) -> None:
+        self.config = config
+        self.device = pick_device(config.ppo.device)
+        space = make_action_space(config.action)
+        spec = augmented_spec(spec, space)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.actor = make_actor(spec, config.policy, space.outputs_per_joint).to(self.device)
+            self.critic = Critic(spec, config.policy).to(self.device)
+        self.num_actor_parameters = sum(parameter.numel() for parameter in self.actor.parameters())
+        self.flat = FlatParameters(self.actor, self.critic)
+        self.optimizer = FlatAdam(self.flat.vector.numel(), config.ppo.learning_rate, self.device)
+        self.return_scale = ReturnScale()
+        self.version = 1
+        self.updates = 0
+        self.skipped_steps = 0
+        self.while_learning: Callable[[], None] = lambda: None
+        self._rng = np.random.default_rng(seed)
+        self._log_fresh_share = 0.5 * math.log(1 - config.action.noise_correlation**2)
+
+    # --- one update ---------------------------------------------------------------------------------------------
+
+    def update(self, segments: Sequence[Segment], counters: ExperienceCounters | None = None) -> dict[str, float]:
+        """Trains on segments and moves the version on; segments that are too old or not finite are dropped.
+
+        Args:
+            segments: of any bodies; their order decides the result, so sort them for reproducible runs.
+            counters: where to count used and dropped steps.
+
+        Returns:
+            Metrics by name, or an empty dict if no segment was left to train on.
+        """
+        started = time.perf_counter()
+        usable = [segment for segment in segments if self._is_usable(segment)]
+        used_steps = sum(segment.num_steps for segment in usable)
+        if counters is not None:
+            counters.add_dropped(sum(segment.num_steps for segment in segments) - used_steps)
+        if not usable:
+            return {}
+        lags = [self.version - segment.policy_version for segment in usable]
+        metrics = self._learn(usable)
+        if counters is not None:
+            counters.add_used(used_steps)
+        self.version += 1
+        self.updates += 1
+        return metrics | {
+            "policy_lag_mean": float(np.average(lags, weights=[segment.num_steps for segment in usable])),
+            "policy_lag_max": float(max(lags)),
+            "batch_steps": float(used_steps),
+            "batch_bodies": float(len({segment.body_id for segment in usable})),
+            "reward_mean": float(np.mean(np.concatenate([segment.rewards for segment in usable]))),
+            "updates": float(self.updates),
+            "policy_version": float(self.version),
+            "skipped_steps": float(self.skipped_steps),
+            "learning_rate": self.optimizer.learning_rate,
+            "learn_seconds": time.perf_counter() - started,
+        }
+
+    def _is_usable(self, segment: Segment) -> bool:
+        """Whether a segment is young enough and finite."""
+        if not segment.is_finite():
+            _log.warning("dropped a segment of body %d: it holds numbers that are not finite", segment.body_id)
+            return False
+        return self.version - segment.policy_version <= self.config.ppo.max_policy_lag
+
+    def _learn(self, segments: Sequence[Segment]) -> dict[str, float]:
+        """Scales rewards, prepares advantages, and runs the epochs."""
+        ppo = self.config.ppo
+        groups = make_groups(segments, ppo.joint_groups, self.device)
+        if ppo.reward_scaling:
+            self.return_scale.update(np.concatenate([segment.running_return for segment in segments]))
+            for group in groups:
+                group.rewards = self.return_scale.scaled(group.rewards) * group.valid
+        prepared = [self._prepare(group) for group in groups]
+        self._normalise(prepared)
+        before = self._quality(prepared)
+        metrics = self._epochs(prepared, sum(segment.num_steps for segment in segments))
+        self._adapt_learning_rate(metrics.get("kl", 0.0))
+        return before | metrics | {"return_std": self.return_scale.std}
+
+    @torch.no_grad()
+    def _prepare(self, group: Group) -> Prepared:
+        """One pass with the current weights: values, proximal log-probabilities, advantages, weights."""
+        ppo = self.config.ppo
+        width = max(1, _PASS_STEPS // group.rows.shape[1])
+        parts = [self._pass(group.some(slice(start, start + width))) for start in range(0, len(group.rows), width)]
+        row_values, log_prob = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        log_rho = ((log_prob * group.mask[:, :, None]).sum(dim=1) - group.log_prob) * group.valid
+        values = torch.take_along_dim(row_values, group.rows, dim=1)
+        next_values = torch.take_along_dim(row_values, group.rows + group.valid.long(), dim=1)
+        steps = losses.Trajectory(group.rewards, values, next_values, group.terminated, group.ended, group.valid)
+        advantages, targets = losses.vtrace(steps, log_rho, gamma=ppo.gamma, gae_lambda=ppo.gae_lambda)
+        return Prepared(
+            **{name: getattr(group, name) for name in Prepared.FROM_GROUP},
+            log_prob=log_prob,
+            values=values,
+            advantages=advantages,
+            targets=targets,
+            weights=torch.exp(log_rho).clamp(max=ppo.max_weight),
+        )
+
+    def _pass(self, group: Group) -> tuple[Tensor, Tensor]:
+        """Values of all rows (S, R) and log-probabilities per joint (S, N, T)."""
+        code = self.critic.encode(group.joint_static, group.global_static, group.mask)
+        return self.critic(code, group.row_joints, group.row_globals), self._log_prob(group)[0]
+
+    def _log_prob(self, group: Group | Prepared) -> tuple[Tensor, Tensor]:
+        """Log-probabilities per joint (S, N, T) and log standard deviations (S, N, 1, A) under the current weights."""
+        code = self.actor.encode(group.joint_static, group.global_static, group.mask)
+        mean = self.actor(code, group.joints, group.globals) + group.noise_bias
+        log_prob = losses.gaussian_log_prob(group.actions, mean, code.log_std + self._log_fresh_share)
+        return log_prob, code.log_std
+
+    def _normalise(self, prepared: Sequence[Prepared]) -> None:
+        """Shifts and scales advantages to mean 0 and deviation 1 per body or over the batch."""
+        kind = self.config.ppo.advantage_norm
+        if kind == "none":
+            return
+        bodies = [part.body if kind == "body" else torch.zeros_like(part.body) for part in prepared]
+        size = 1 + max(int(index.max()) for index in bodies)
+
+        def total(terms: Iterable[Tensor]) -> Tensor:
+            sums = torch.zeros(size, device=self.device)
+            for index, term in zip(bodies, terms, strict=True):
+                sums.index_add_(0, index, term.sum(dim=1))
+            return sums
+
+        counts = total(part.valid for part in prepared).clamp(min=1)
+        means = total(part.advantages * part.valid for part in prepared) / counts
+        for index, part in zip(bodies, prepared, strict=True):
+            part.advantages = (part.advantages - means[index, None]) * part.valid
+        stds = (total(part.advantages.square() for part in prepared) / counts).sqrt()
+        for index, part in zip(bodies, prepared, strict=True):
+            part.advantages = part.advantages / (stds[index, None] + 1e-8)
+
+    def _quality(self, prepared: Sequence[Prepared]) -> dict[str, float]:
+        """How well the critic knew the returns, and how much the stale data is worth."""
+        values, targets, weights, valid = (
+            torch.cat([tensor.reshape(-1) for tensor in tensors])
+            for tensors in zip(*((p.values, p.targets, p.weights, p.valid) for p in prepared), strict=True)
+        )
+        return {
+            "explained_variance": float(losses.explained_variance(targets, values, valid)),
+            "effective_sample_size": float(losses.effective_sample_share(weights, valid)),
+        }
+
+    def _epochs(self, prepared: Sequence[Prepared], num_steps: int) -> dict[str, float]:
+        """Gradient steps over time slices of all segments, until the KL stop."""
+        ppo, sums = self.config.ppo, _Sums()
+        longest = max(part.valid.shape[1] for part in prepared)
+        num_minibatches = min(longest, max(1, round(num_steps / ppo.minibatch_size)))
+        for epoch in range(ppo.epochs):
+            orders = [self._rng.permutation(part.valid.shape[1]) for part in prepared]
+            slices = [np.array_split(order, num_minibatches) for order in orders]
+            for number in range(num_minibatches):
+                minibatch = [part.at(cut[number]) for part, cut in zip(prepared, slices, strict=True)]
+                if not self._gradient_step(minibatch, sums):
+                    return sums.means() | {"epochs_done": epoch + number / num_minibatches}
+        return sums.means() | {"epochs_done": float(ppo.epochs)}
+
+    def _gradient_step(self, minibatch: Sequence[Prepared], sums: _Sums) -> bool:
+        """One step of Adam; False if the policy has already moved too far for another one."""
+        self.while_learning()
+        ppo = self.config.ppo
+        num_valid = float(sum(part.valid.sum() for part in minibatch))
+        if num_valid == 0:
+            return True
+        self.flat.zero_grad()
+        metrics = dict.fromkeys(("loss", "policy_loss", "value_loss", "entropy", "kl", "clip_fraction"), 0.0)
+        for part in minibatch:
+            loss, shares = self._loss(part, num_valid)
+            loss.backward()
+            for name, share in shares.items():
+                metrics[name] += share
+        sums.add(num_valid, **metrics)
+        if ppo.target_kl and metrics["kl"] > 1.5 * ppo.target_kl:
+            return False
+        gradient = self.flat.vector.grad
+        assert gradient is not None
+        norm = float(gradient.norm())
+        if not (math.isfinite(norm) and math.isfinite(metrics["loss"])):
+            self.skipped_steps += 1
+            _log.warning("skipped a gradient step: loss %s, gradient norm %s", metrics["loss"], norm)
+            return True
+        gradient.mul_(min(1.0, ppo.max_grad_norm / (norm + 1e-6)))
+        self.optimizer.step(self.flat.vector, gradient)
+        sums.add(num_valid, grad_norm=norm)
+        return True
+
+    def _loss(self, part: Prepared, num_valid: float) -> tuple[Tensor, dict[str, float]]:
+        """Loss of one group as its share of the minibatch mean, and its metrics (likewise shares)."""
+        ppo = self.config.ppo
+        log_prob, log_std = self._log_prob(part)
+        log_ratio = (log_prob - part.log_prob) * part.mask[:, :, None] * part.valid[:, None]
+        per_joint = part.valid / part.mask.sum(dim=1, keepdim=True)
+        surrogate, clipped = self._surrogate(part, log_ratio)
+        policy_loss = -(part.weights * surrogate * part.valid).sum() / num_valid
+        code = self.critic.encode(part.joint_static, part.global_static, part.mask)
+        errors = self.critic(code, part.joints, part.globals) - part.targets
+        value_loss = 0.5 * (errors.square() * part.valid).sum() / num_valid
+        joint_entropy = losses.gaussian_entropy(log_std + self._log_fresh_share).squeeze(-1) * part.mask
+        entropy = (joint_entropy.sum(dim=1, keepdim=True) * per_joint).sum() / num_valid
+        loss = policy_loss + ppo.value_coefficient * value_loss - ppo.entropy_coefficient * entropy
+        kl = (losses.kl_estimate(log_ratio.detach()).sum(dim=1) * per_joint).sum() / num_valid
+        shares = (loss, policy_loss, value_loss, entropy, kl, (clipped * part.valid).sum() / num_valid)
+        names = ("loss", "policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
+        return loss, {name: float(share.detach()) for name, share in zip(names, shares, strict=True)}
+
+    def _surrogate(self, part: Prepared, log_ratio: Tensor) -> tuple[Tensor, Tensor]:
+        """PPO's objective and the share of clipped ratios, each (S, T), from log-ratios per joint (S, N, T)."""
+        clip = self.config.ppo.clip
+        if self.config.ppo.ratio == "body":
+            joined = log_ratio.sum(dim=1)
+            outside = ((joined.detach().exp() - 1).abs() > clip).float()
+            return losses.clipped_surrogate(joined, part.advantages, clip), outside
+        outside = ((log_ratio.detach().exp() - 1).abs() > clip).float().sum(dim=1)
+        surrogate = losses.clipped_surrogate(log_ratio, part.advantages[:, None], clip)
+        return (surrogate * part.mask[:, :, None]).sum(dim=1), outside / part.mask.sum(dim=1, keepdim=True)
+
+    def _adapt_learning_rate(self, kl: float) -> None:
+        """Keeps the KL of an update near its target, if so configured."""
+        ppo = self.config.ppo
+        if ppo.learning_rate_schedule != "kl" or not ppo.target_kl:
+            return
+        factor = 1 / 1.5 if kl > ppo.target_kl else 1.5 if kl < 0.25 * ppo.target_kl else 1.0
+        self.optimizer.learning_rate = min(max(self.optimizer.learning_rate * factor, 1e-5), 1e-2)
+
+    # --- state --------------------------------------------------------------------------------------------------
+
+    def actor_vector(self) -> np.ndarray:
+        """Copy of the actor's parameters, (P,) float32."""
+        return self.flat.vector.detach()[: self.num_actor_parameters].cpu().numpy().copy()
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Everything that the next update depends on: arrays, and values that JSON can hold."""
+        arrays = {
+            "parameters": self.flat.vector.detach(),
+            "adam_mean": self.optimizer.mean,
+            "adam_square": self.optimizer.square,
+        }
+        scale = self.return_scale
+        meta = {
+            "adam_steps": self.optimizer.steps,
+            "learning_rate": self.optimizer.learning_rate,
+            "return_scale": [scale.count, scale.mean, scale.squares],
+            "version": self.version,
+            "updates": self.updates,
+            "skipped_steps": self.skipped_steps,
+            "rng": self._rng.bit_generator.state,
+        }
+        return {name: tensor.cpu().numpy() for name, tensor in arrays.items()}, meta
+
+    def image(self) -> LearnerImage:
+        """The learner as it is now, ready to be published."""
+        return LearnerImage(checkpoint.to_bytes(*self.state()), self.actor_vector(), self.version)
+
+    def load_bytes(self, state: bytes, source: str) -> None:
+        """Goes on from an earlier image's state; `source` says in errors where it came from.
+
+        Raises:
+            CheckpointError: if it is damaged or does not fit this network.
+        """
+        self.load_state(*checkpoint.from_bytes(state, source))
+
+    def load_state(self, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
+        """Goes on from an earlier `state`.
+
+        Raises:
+            CheckpointError: if the parameters do not fit this network.
+        """
+        wanted, got = self.flat.vector.numel(), arrays["parameters"].shape
+        if got != (wanted,):
+            raise CheckpointError(f"checkpoint holds parameters of shape {got}, this network has ({wanted},)")
+        tensors = {name: torch.from_numpy(array.copy()).to(self.device) for name, array in arrays.items()}
+        self.flat.load(tensors["parameters"])
+        self.optimizer.mean, self.optimizer.square = tensors["adam_mean"], tensors["adam_square"]
+        self.optimizer.steps, self.optimizer.learning_rate = int(meta["adam_steps"]), float(meta["learning_rate"])
+        self.return_scale.count, self.return_scale.mean, self.return_scale.squares = meta["return_scale"]
+        self.version, self.updates = int(meta["version"]), int(meta["updates"])
+        self.skipped_steps = int(meta["skipped_steps"])
+        self._rng.bit_generator.state = meta["rng"]

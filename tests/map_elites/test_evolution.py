@@ -1,0 +1,165 @@
+"""The search on toy bodies: phases, budget, protection of newborns, failures, reproducibility."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from map_elites.archive import Archive
+from map_elites.config import EvaluationConfig, EvolutionConfig
+from map_elites.errors import RunFailedError
+from map_elites.evolution import Evolution, TrainCommand
+from map_elites.schedule import make_plan, update_size
+from map_elites.search import World
+from map_elites.variation import Variation
+from tests.map_elites.fakes import AXES, ToyWorkers, toy_space
+
+
+def make_evolution(total_steps: int = 60_000, workers: int = 2, seed: int = 0, **settings) -> Evolution:
+    evolution = EvolutionConfig(**settings)
+    evaluation = EvaluationConfig()
+    return Evolution(
+        plan=make_plan(total_steps, workers, evolution, evaluation, episode_steps=128),
+        evolution=evolution,
+        evaluation=evaluation,
+        archive=Archive(AXES),
+        variation=Variation(toy_space()),
+        world=World("flat", "toy", lambda design: {"joints": float(design.num_joints)}),
+        run_seed=seed,
+    )
+
+
+def run(evolution: Evolution, **settings) -> ToyWorkers:
+    workers = ToyWorkers(evolution, **settings)
+    for _ in range(5000):
+        if not workers.round():
+            return workers
+    raise AssertionError("the search does not end")
+
+
+@pytest.mark.parametrize(("total", "workers"), [(3_000, 1), (3_000, 2), (3_000, 8), (40_000, 2), (200_000, 4)])
+def test_any_length_ends_near_its_budget_with_elites(total: int, workers: int):
+    evolution = make_evolution(total, workers)
+    toy = run(evolution)
+    round_steps = evolution.plan.workers * evolution.plan.places * 128
+    assert total * 0.98 <= toy.env_steps <= total + round_steps + 1
+    assert len(evolution.archive) >= 1 and not evolution.contests.flights
+
+
+def test_same_seed_gives_the_same_archive_and_another_seed_another():
+    texts = []
+    for seed in (1, 1, 2):
+        evolution = make_evolution(seed=seed)
+        run(evolution)
+        texts.append(json.dumps(evolution.archive.to_json()))
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_nothing_is_scored_before_the_warmup_ends():
+    evolution = make_evolution(60_000)
+    toy = ToyWorkers(evolution)
+    while toy.round() and toy.env_steps < evolution.plan.warmup_steps:
+        assert not toy.seen and len(evolution.archive) == 0
+    toy.round()
+    assert set(evolution.initial) >= set(toy.seen[0].bodies) and evolution.trained >= set(evolution.initial)
+
+
+def test_newborns_have_their_guaranteed_steps_before_they_can_lose():
+    evolution = make_evolution(100_000)
+    toy, steps = ToyWorkers(evolution), {}
+    original = evolution.episode_finished
+
+    def count(number, taken, info):
+        steps[number] = steps.get(number, 0) + taken
+        original(number, taken, info)
+
+    evolution.episode_finished = count
+    while toy.round():
+        pass
+    scored = {number for order in toy.seen for number in order.bodies}
+    assert len(scored) > 20
+    assert all(steps[n] >= evolution.plan.newborn_steps for n in scored - set(evolution.initial))
+
+
+def test_orders_share_seeds_and_never_hold_a_body_twice():
+    toy = run(make_evolution(100_000))
+    for order in toy.seen:
+        assert len(set(order.bodies)) == len(order.bodies) and order.seeds[0] == 0 and len(order.seeds) == 2
+    assert len({order.seeds[1] for order in toy.seen}) == len(toy.seen)
+
+
+def test_elites_are_scored_again_and_keep_their_history():
+    evolution = make_evolution(400_000)
+    run(evolution)
+    assert sum(bool(elite.history) for elite in evolution.archive) >= len(evolution.archive) / 2
+    assert all(version < elite.score.policy_version for elite in evolution.archive for version, _ in elite.history)
+
+
+def test_children_name_parents_born_before_them():
+    evolution = make_evolution(200_000)
+    run(evolution)
+    bred = [elite for elite in evolution.archive if elite.parent_ids]
+    assert bred and all(parent < elite.id for elite in bred for parent in elite.parent_ids)
+
+
+def test_failing_bodies_are_recorded_without_score_and_set_aside():
+    evolution = make_evolution(60_000)
+    bad = frozenset({0, 3})
+    toy = run(evolution, fail=bad)
+    assert not bad & {elite.id for elite in evolution.archive}
+    assert [len(reasons) for reasons in evolution.failures.values()] == [2, 2]
+    assert all(number not in mix for mix in toy.mixes.values() for number in bad)
+
+
+def test_failed_evaluations_are_counted_and_tried_once_more():
+    evolution = make_evolution(60_000)
+    toy = ToyWorkers(evolution)
+    toy.unscorable = frozenset({0, 3})
+    while toy.round():
+        pass
+    assert evolution.counters.failed_evaluations == 4 and not toy.unscorable & {elite.id for elite in evolution.archive}
+    assert all(reason == "evaluation: fell apart" for reasons in evolution.failures.values() for reason in reasons)
+
+
+def test_nan_scores_are_failures_with_a_reason():
+    evolution = make_evolution(60_000)
+    toy = ToyWorkers(evolution)
+    play = toy.play
+    toy.play = lambda number, seed: {**play(number, seed), **({"speed_m_s": float("nan")} if number == 2 else {})}
+    while toy.round():
+        pass
+    assert 2 not in evolution.archive
+    assert any("not finite: speed_m_s" in reason for reasons in evolution.failures.values() for reason in reasons)
+
+
+def test_nothing_but_failures_ends_the_run_with_a_reason():
+    with pytest.raises(RunFailedError, match="100 bodies failed in a row, the last one: fell apart"):
+        run(make_evolution(100_000), fail=frozenset(range(100_000)))
+
+
+def test_bodies_set_aside_in_the_warmup_are_replaced():
+    evolution = make_evolution(100_000)
+    toy = run(evolution, fail=frozenset(range(0, 16, 2)))
+    assert len(evolution.archive) > 0 and toy.env_steps >= 98_000
+    assert len(evolution.initial) == evolution.plan.num_initial and not set(evolution.initial) & set(range(0, 16, 2))
+
+
+def test_workers_get_no_more_bodies_than_they_have_places_for():
+    evolution = make_evolution(100_000, workers=3)
+    toy = ToyWorkers(evolution)
+    while toy.round():
+        assert all(len(bodies) <= evolution.plan.places for bodies in toy.mixes.values())
+        assert set(toy.mixes) == {0, 1, 2}
+
+
+def test_a_removed_body_leads_to_a_new_order_for_its_worker():
+    evolution = make_evolution(60_000)
+    first = evolution.commands(0)
+    assert all(isinstance(command, TrainCommand) for command in first) and evolution.commands(0) == []
+    evolution.body_failed(first[0].bodies[0], "broke", worker=0)
+    assert evolution.commands(0) == [first[0]]
+
+
+def test_update_size_leaves_several_updates_for_short_runs():
+    assert update_size(4096, 40_000) == 2500 and update_size(4096, 10_000_000) == 4096 and update_size(1, 1) == 1

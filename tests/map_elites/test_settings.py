@@ -1,0 +1,90 @@
+"""All settings together: files that ship, flags, Python callers, keys of older scripts."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from map_elites.config import ConfigError, flatten, to_plain
+from map_elites.descriptors import BEHAVIOUR
+from map_elites.trainer import MAPElitesEvolutionTrainer, TrainConfig, load_config
+from map_elites.trainer.settings import config_from
+from robogrammar_env.behaviour import DESCRIPTORS as MEASURED
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_shipped_configs_are_understood(path: Path):
+    load_config(path, {})
+
+
+def test_default_yaml_states_the_real_defaults():
+    stated, real = dict(flatten(load_config(CONFIGS / "default.yaml", {}))), dict(flatten(TrainConfig()))
+    different = {name for name, value in real.items() if stated[name] != value}
+    assert different <= {"episode.tilt_limit_rad"}
+
+
+def test_every_measured_behaviour_is_a_descriptor_with_the_same_range():
+    ours = {d.name: (d.low, d.high) for d in BEHAVIOUR}
+    assert ours == {name: (d.low, d.high) for name, d in MEASURED.items()}
+
+
+def test_training_config_and_model_config_are_understood(tmp_path: Path):
+    path = tmp_path / "old.yaml"
+    path.write_text(
+        "training_config: {buffer_size: 20000, min_batch_size: 1000, update_interval: 100}\n"
+        "model_config: {observation_dim: 14, action_dim: 3, hidden_dim: 256}\n"
+    )
+    config = load_config(path, {})
+    experience = config.experience
+    assert (experience.buffer_size, experience.min_batch_size, experience.update_interval) == (20000, 1000, 100)
+    assert config.policy.core_dim == 256
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"training_config": {"buffer": 1}}, "unknown key training_config.buffer; known: buffer_size"),
+        ({"training_config": 3}, "training_config: wants a mapping"),
+        ({"model_config": {"observation_dim": 15}}, "14 values per joint, got 15"),
+        ({"model_config": {"action_dim": 0}}, "action_dim: wants a whole number above 0"),
+        ({"model_config": {"hidden_dim": -1}}, "core_dim must be above 0"),
+        ({"evolution": {"max_joints": 20}, "policy": {"max_joints": 10}}, "must not be above policy.max_joints"),
+        ({"environment": {"terrain": "moon", "engine": "x"}}, "environment.terrain: unknown terrain 'moon'"),
+        ({"seed": 3.5}, "run.seed: wants a whole number"),
+        ({"sed": 3}, "unknown key sed"),
+        (5, "base_args: wants a Namespace"),
+    ],
+)
+def test_wrong_settings_are_refused(data, message):
+    with pytest.raises(ConfigError, match=message):
+        config_from(data)
+
+
+def test_python_callers_may_use_a_namespace_a_dict_or_a_config(tmp_path: Path):
+    base = {"seed": 3, "total_steps": 5000, "results_dir": str(tmp_path)}
+    trainers = [
+        MAPElitesEvolutionTrainer(argparse.Namespace(**base, run_name=None, mode=None), 8, 1500, True, 4, True),
+        MAPElitesEvolutionTrainer(base, 8, 1500, True, 4, True),
+        MAPElitesEvolutionTrainer({"run": dict(base)}, 8, 1500, True, 4, True),
+    ]
+    trainers.append(MAPElitesEvolutionTrainer(trainers[0].config))
+    assert len({str(to_plain(trainer.config)) for trainer in trainers}) == 1
+    config = trainers[0].config
+    assert (config.run.seed, config.run.max_workers, config.run.shared, config.run.multiprocess) == (3, 4, True, True)
+    assert config.evolution.num_initial_random == 8 and config.evolution.training_steps_per_individual == 1500
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_arguments_of_the_trainer_are_refused():
+    with pytest.raises(ConfigError, match=r"evolution\.num_initial_random: must be at least 1, got 0"):
+        MAPElitesEvolutionTrainer(num_initial_random=0)
+
+
+def test_the_entry_point_offers_the_trainer_to_python():
+    import map_elites_trainer
+
+    assert map_elites_trainer.MAPElitesEvolutionTrainer is MAPElitesEvolutionTrainer

@@ -1,0 +1,98 @@
+"""PyBullet clients that are used again and again: no leak, no trace of the last body, little memory after a fork."""
+
+import multiprocessing
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bodies import FLAT, RIDGED, WALKER, robot
+
+from robogrammar_env.engine import clients
+from robogrammar_env.engine.pybullet import PyBulletEngine
+from robogrammar_env.simulation import Simulation
+from robogrammar_env.terrain import make_terrain
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def private_kib() -> int:
+    """Memory of this process that it shares with no other, KiB."""
+    text = Path("/proc/self/smaps_rollup").read_text()
+    return sum(int(size) for size in re.findall(r"^Private_\w+:\s+(\d+) kB", text, flags=re.MULTILINE))
+
+
+def short_life(text: str) -> np.ndarray:
+    """Builds an engine, moves it, closes it; returns where the links ended."""
+    engine = PyBulletEngine(robot(text), make_terrain("flat"))
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        engine.step(rng.uniform(-1.5, 1.5, engine.robot.num_joints))
+    places = engine.state().link_positions
+    engine.close()
+    return places
+
+
+def test_used_clients_give_the_same_bits(monkeypatch):
+    monkeypatch.setattr(clients, "BODIES_PER_WORLD", 5)
+    fresh = {text: short_life(text) for text in (WALKER, FLAT, RIDGED)}
+    for _ in range(4):
+        for text, places in fresh.items():
+            assert np.array_equal(places, short_life(text))
+
+
+@linux_only
+def test_many_bodies_do_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(clients, "BODIES_PER_WORLD", 25)
+    for _ in range(60):
+        short_life(WALKER)
+    before = private_kib()
+    for _ in range(100):
+        short_life(WALKER)
+    assert private_kib() - before < 1024
+
+
+def test_closed_engines_hand_their_client_on():
+    first = PyBulletEngine(robot(WALKER), make_terrain("flat"))
+    number = first._client
+    first.close()
+    second = PyBulletEngine(robot(FLAT), make_terrain("flat"))
+    assert second._client == number
+    second.close()
+
+
+def test_damaged_worlds_are_not_used_again():
+    engine = PyBulletEngine(robot(WALKER), make_terrain("flat"))
+    number = engine._client
+    engine._place_base(np.array([0.0, 0.0, 1e6]))
+    engine.close()
+    assert all(client.number != number for client in clients._idle)
+
+
+@linux_only
+def test_forked_workers_share_the_memory_of_open_clients():
+    clients.open_ahead(4)
+    context = multiprocessing.get_context("fork")
+    reader, writer = context.Pipe(duplex=False)
+    child = context.Process(target=_cost_of_bodies, args=(writer,))
+    child.start()
+    cost = reader.recv()
+    child.join()
+    assert cost < 2 * 1024  # 29 MiB without sharing
+
+
+def _cost_of_bodies(writer) -> None:
+    """Sends what each of three bodies costs after the first one, KiB."""
+    bodies = [_played_body()]
+    before = private_kib()
+    bodies += [_played_body() for _ in range(3)]
+    writer.send((private_kib() - before) / 3)
+
+
+def _played_body() -> Simulation:
+    simulation = Simulation(WALKER)
+    simulation.reset(0, training=True)
+    for _ in range(30):
+        simulation.step(np.zeros(simulation.num_joints))
+    return simulation

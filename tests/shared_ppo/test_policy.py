@@ -1,0 +1,95 @@
+"""The networks: any joint count, no dependence on joint order or padding, one vector of parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared_ppo.config import ObservationSpec, PolicyConfig
+from shared_ppo.policy import Actor, Critic, FlatParameters, make_actor
+
+SPEC = ObservationSpec(joint_dim=5, joint_static_dim=4, global_dim=3, global_static_dim=2)
+
+
+def inputs(joints: int, steps: int = 3, seed: int = 0) -> tuple[torch.Tensor, ...]:
+    """Description, mask and motion of one body."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((1, joints, 4), (1, 2), (1, joints, steps, 5), (1, steps, 3))
+    joint_static, global_static, motion, globals_ = (torch.randn(shape, generator=generator) for shape in shapes)
+    return joint_static, global_static, torch.ones(1, joints), motion, globals_
+
+
+def act(actor: Actor, joint_static, global_static, mask, motion, globals_):
+    """Mean actions and their spread."""
+    code = actor.encode(joint_static, global_static, mask)
+    return actor(code, motion, globals_), code.log_std
+
+
+@pytest.mark.parametrize("network", ["urma", "deepsets"])
+@settings(max_examples=15, deadline=None)
+@given(joints=st.integers(1, 12), seed=st.integers(0, 1000))
+def test_actions_follow_the_joints(network: str, joints: int, seed: int) -> None:
+    """Permuted joints give permuted actions, and the same value."""
+    torch.manual_seed(seed)
+    config = PolicyConfig(network=network)
+    actor, critic = make_actor(SPEC, config, 2), Critic(SPEC, config)
+    joint_static, global_static, mask, motion, globals_ = inputs(joints, seed=seed)
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(joints))
+    mean, log_std = act(actor, joint_static, global_static, mask, motion, globals_)
+    permuted = (joint_static[:, order], global_static, mask, motion[:, order], globals_)
+    mean_permuted, log_std_permuted = act(actor, *permuted)
+    assert torch.allclose(mean[:, order], mean_permuted, atol=1e-5)
+    assert torch.allclose(log_std[:, order], log_std_permuted, atol=1e-5)
+    values = critic(critic.encode(joint_static, global_static, mask), motion, globals_)
+    values_permuted = critic(critic.encode(*permuted[:3]), *permuted[3:])
+    assert torch.allclose(values, values_permuted, atol=1e-4)
+
+
+@pytest.mark.parametrize("network", ["urma", "deepsets"])
+def test_absent_joints_do_nothing(network: str) -> None:
+    """Garbage in padded joints changes neither actions nor values."""
+    config = PolicyConfig(network=network)
+    actor, critic = make_actor(SPEC, config, 1), Critic(SPEC, config)
+    joint_static, global_static, mask, motion, globals_ = inputs(4)
+    mean, _ = act(actor, joint_static, global_static, mask, motion, globals_)
+    value = critic(critic.encode(joint_static, global_static, mask), motion, globals_)
+    padded_static = torch.cat([joint_static, torch.full((1, 3, 4), 9.0)], dim=1)
+    padded_mask = torch.cat([mask, torch.zeros(1, 3)], dim=1)
+    padded_motion = torch.cat([motion, torch.full((1, 3, 3, 5), -9.0)], dim=1)
+    padded_mean, _ = act(actor, padded_static, global_static, padded_mask, padded_motion, globals_)
+    padded_value = critic(critic.encode(padded_static, global_static, padded_mask), padded_motion, globals_)
+    assert torch.allclose(mean, padded_mean[:, :4], atol=1e-5)
+    assert torch.allclose(value, padded_value, atol=1e-4)
+
+
+def test_a_new_policy_hardly_moves_and_explores_as_told() -> None:
+    """Means near 0, the configured spread."""
+    mean, log_std = act(make_actor(SPEC, PolicyConfig(initial_std=0.4), 1), *inputs(7))
+    assert mean.abs().max() < 0.2
+    assert torch.allclose(log_std.exp(), torch.tensor(0.4), atol=1e-5)
+
+
+def test_unknown_network() -> None:
+    """The known names are listed."""
+    with pytest.raises(ValueError, match="urma, deepsets"):
+        make_actor(SPEC, PolicyConfig(network="mlp"), 1)
+
+
+def test_parameters_are_views_of_one_vector() -> None:
+    """Loading the vector changes what the network computes; gradients land in the vector's gradient."""
+    actor = make_actor(SPEC, PolicyConfig(), 1)
+    flat = FlatParameters(actor)
+    other = torch.randn_like(flat.vector) * 0.1
+    flat.load(other)
+    assert torch.equal(torch.cat([parameter.reshape(-1) for parameter in actor.parameters()]), other)
+    mean, _ = act(actor, *inputs(3))
+    mean.sum().backward()
+    mean, _ = act(actor, *inputs(3))
+    mean.sum().backward()
+    assert flat.vector.grad.norm() > 0
+    assert torch.equal(torch.cat([p.grad.reshape(-1) for p in actor.parameters()]), flat.vector.grad)
+    flat.zero_grad()
+    assert all(float(parameter.grad.abs().sum()) == 0 for parameter in actor.parameters())
