@@ -34,7 +34,6 @@ setup(
         "gymnasium>=1.1",
         "pybullet>=3.2.6",
         "networkx>=3.2",
-        "pydot>=3",
         "tensorboard>=2.17",
         "psutil>=5.9",
         "setproctitle>=1.3",

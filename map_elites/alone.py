@@ -94,10 +94,6 @@ class AloneSearch(Search):
         """Whether nobody trains and nobody else can be afforded."""
         return not self._running and self._affordable(env_steps) is None
 
-    def episode_finished(self, number: int, steps: int, info: Mapping[str, float]) -> None:
-        """A training episode of an individual ended."""
-        self.trained.add(number)
-
     def body_failed(self, number: int, reason: str, worker: int | None = None, *, is_final: bool = False) -> None:
         """An individual could not be trained; it is tried again unless it has failed too often."""
         self._running.pop(number, None)

@@ -13,13 +13,16 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from setproctitle import setproctitle
 
 from map_elites.archive import ArchiveError
 from map_elites.config import FLAGS, merge, nest, nest_flags
 from map_elites.errors import Interrupted, RunFailedError, UserError
+
+if TYPE_CHECKING:
+    from map_elites.trainer import MAPElitesEvolutionTrainer
 
 RESUMABLE = ("total_steps", "max_workers", "log_file")  # flags that may change when a run is taken up again
 
@@ -114,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _complain(error, 2)
     except Interrupted as error:
-        return _complain(f"{error}; a checkpoint is written, go on with --resume", 128 + error.signal_number)
+        return _complain(error, 128 + error.signal_number)
     except KeyboardInterrupt:
         return _complain("interrupted", 128 + signal.SIGINT)
     except (RunFailedError, ArchiveError) as error:
@@ -154,25 +157,32 @@ def _train(arguments: argparse.Namespace) -> int:
     from map_elites.trainer import MAPElitesEvolutionTrainer, load_config
 
     config = load_config(arguments.config, overrides(arguments))
-    print_summary(MAPElitesEvolutionTrainer(config).run())
-    return 0
+    return _run(MAPElitesEvolutionTrainer(config))
 
 
 def _resume(arguments: argparse.Namespace) -> int:
     from map_elites.run_folder import open_folder
-    from map_elites.trainer import MAPElitesEvolutionTrainer, load_config
+    from map_elites.trainer import MAPElitesEvolutionTrainer, load_config, stored_config
 
     fixed = [flag for flag in (*FLAGS, "config") if flag not in RESUMABLE and getattr(arguments, flag) is not None]
     if fixed or arguments.set:
         flag = f"--{fixed[0].replace('_', '-')}" if fixed else "--set"
         raise UserError(f"{flag} cannot change when a run is taken up again; --resume keeps the run's own settings")
     folder = open_folder(arguments.resume)
+    stored = stored_config(folder)
     config = load_config(folder.config_path, overrides(arguments))
-    stored = load_config(folder.config_path, {})
     if stored.run.shared != config.run.shared:
         kind = "--train-shared" if stored.run.shared else "--train-independent"
         raise UserError(f"{folder.path} is a {kind} run")
-    print_summary(MAPElitesEvolutionTrainer(config, resume=folder).run())
+    return _run(MAPElitesEvolutionTrainer(config, resume=folder))
+
+
+def _run(trainer: MAPElitesEvolutionTrainer) -> int:
+    """Runs a trainer and prints the closing table."""
+    summary = trainer.run()
+    print_summary(summary)
+    if trainer.folder:
+        _print(f"\narchive, curves and heatmap are in {trainer.folder.path}")
     return 0
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
+
 
 class UserError(ValueError):
     """The command line, a setting or a folder is wrong: exit code 2, nothing has been touched."""
@@ -12,8 +15,13 @@ class RunFailedError(RuntimeError):
 
 
 class Interrupted(Exception):
-    """A signal asked the run to end; its checkpoint has been written: exit code 128 + signal."""
+    """A signal asked the run to end; its checkpoint has been written: exit code 128 + signal.
 
-    def __init__(self, signal_number: int) -> None:
+    Attributes:
+        signal_number: SIGINT or SIGTERM.
+    """
+
+    def __init__(self, signal_number: int, folder: Path | None = None) -> None:
         self.signal_number = signal_number
-        super().__init__(f"ended by signal {signal_number}")
+        hint = f"; a checkpoint is written, go on with --resume {folder}" if folder else ""
+        super().__init__(f"ended by {signal.Signals(signal_number).name}{hint}")

@@ -95,7 +95,7 @@ class Evolution(Search):
     def _refresh(self, worker: int, mix: TrainingMix) -> None:
         if self.warming_up:
             shared = self.initial[worker :: self.plan.workers] or self.initial
-            mix.rehearsing = sorted(sorted(shared, key=self._warmup_steps)[: self.plan.places])
+            mix.rehearsing = sorted(sorted(shared, key=self._warmup_turns)[: self.plan.places])
             return
         placed = {number for other in self._mixes for number in other.newborns}
         mix.refresh(
@@ -106,10 +106,9 @@ class Evolution(Search):
             gone=lambda number: number not in self.archive and number not in self.nursery,
         )
 
-    def _warmup_steps(self, number: int) -> int:
-        """Warm-up steps of a body, in shares, so that bodies take turns rather than swap at every episode."""
-        share = max(1, self.plan.warmup_steps // len(self.initial))
-        return self.nursery[number].steps // share if number in self.nursery else share
+    def _warmup_turns(self, number: int) -> int:
+        """Shares of the warm-up that a body has had, so that bodies take turns rather than swap at every episode."""
+        return self.nursery[number].steps // max(1, self.plan.warmup_steps // len(self.initial))
 
     def _rehearsal_pool(self) -> Iterator[int]:
         pool = [elite.id for elite in self.archive] or [n for n in self.initial if n in self.nursery]
@@ -127,7 +126,7 @@ class Evolution(Search):
 
     def episode_finished(self, number: int, steps: int, info: Mapping[str, float]) -> None:
         """A training episode of a body ended."""
-        self.trained.add(number)
+        super().episode_finished(number, steps, info)
         if number not in self.nursery:
             return
         newborn = self.nursery[number]
@@ -148,6 +147,8 @@ class Evolution(Search):
         """Takes a body out of everything."""
         super().drop(number)
         self._changed = True
+        if self.warming_up and number in self.initial:
+            self.initial[self.initial.index(number)] = self.nursery.random_newborn()
         self.contests.forget(number)
 
     def evaluation_finished(

@@ -67,7 +67,7 @@ def draw_heatmap(
     FigureCanvasAgg(figure)
     plot = figure.add_subplot()
     limit = max(float(np.nanmax(grid)), 1e-3) if np.isfinite(grid).any() else 1.0
-    low = min(float(np.nanmin(grid)), 0.0) if np.isfinite(grid).any() else 0.0
+    low = max(min(float(np.nanmin(grid)), 0.0), -limit) if np.isfinite(grid).any() else 0.0
     mesh = plot.pcolormesh(x.edges(), y.edges(), grid, cmap="viridis", vmin=low, vmax=limit, edgecolor="white", lw=1.5)
     bar = figure.colorbar(mesh, ax=plot, pad=0.02, aspect=28)
     bar.set_label(f"{'verified ' if verified else ''}fitness: net forward speed (m/s)", color=INK)
@@ -101,13 +101,14 @@ def _write_numbers(plot: Axes, grid: np.ndarray, x: Descriptor, y: Descriptor, l
     if max(grid.shape) > LARGEST_GRID_WITH_NUMBERS:
         return
     x_edges, y_edges = x.edges(), y.edges()
+    digits = 2 if high >= 0.1 else 3
     for row, column in zip(*np.nonzero(np.isfinite(grid)), strict=True):
         value = grid[row, column]
         dark = (value - low) / (high - low) < 0.65
         plot.text(
             (x_edges[column] + x_edges[column + 1]) / 2,
             (y_edges[row] + y_edges[row + 1]) / 2,
-            f"{value:.2f}",
+            f"{round(value, digits) + 0.0:.{digits}f}",  # + 0.0: no minus sign before zero
             ha="center",
             va="center",
             fontsize=8,

@@ -19,7 +19,7 @@ from map_elites.curves import Table, TensorBoard
 from map_elites.evaluation import Settlement
 from map_elites.logs import RunLog
 from map_elites.memory import tree_memory_bytes
-from map_elites.metrics import COLUMNS, EVALUATION_COLUMNS, METRICS
+from map_elites.metrics import COLUMNS, EVALUATION_COLUMNS, METRICS, SUMMARY
 from map_elites.plots import save_heatmap
 from map_elites.run_folder import RunFolder
 from map_elites.verification import Verification
@@ -264,7 +264,10 @@ class Reporter:
         archive, counters, crew = self._search.archive, self._search.counters, self._crew.status()
         figures, totals = archive_figures(archive), self.totals
         rate = env_steps / totals.wall_seconds if totals.wall_seconds > 0 else None
-        return {
+        values = {
+            **figures,
+            **verified_figures(archive),
+            **{f"experience_{name}": crew.experience.get(name, 0) for name in ("received", "used", "dropped")},
             "status": status,
             "env_steps": env_steps,
             "wall_seconds": totals.wall_seconds,
@@ -272,22 +275,16 @@ class Reporter:
             "policy_updates": crew.policy_updates,
             "policy_version": crew.policy_version,
             "policy_lag_mean": totals.lag_sum / totals.lag_steps if totals.lag_steps else None,
-            **{f"experience_{name}": crew.experience.get(name, 0) for name in ("received", "used", "dropped")},
             "distinct_bodies_trained": len(self._search.trained),
             "evaluations": counters.evaluations,
             "failed_evaluations": counters.failed_evaluations,
             "worker_restarts": totals.worker_restarts,
-            "num_elites": figures["num_elites"],
-            "coverage": figures["coverage"],
-            "qd_score": figures["qd_score"],
-            **verified_figures(archive),
-            "max_fitness": figures["max_fitness"],
-            "mean_fitness": figures["mean_fitness"],
             "best_robogrammar_objective": _max(elite.score.robogrammar_objective for elite in archive),
             "verification_steps": verification.steps if verification else None,
             "verification_seconds": verification.seconds if verification else None,
             "peak_memory_bytes": totals.peak_memory_bytes,
         }
+        return {name: values[name] for name in SUMMARY}
 
     def state(self) -> dict[str, Any]:
         """Totals for a checkpoint."""

@@ -11,12 +11,15 @@ import numpy as np
 
 from map_elites.archive import Archive, ArchiveError, Elite, Score
 from map_elites.config import EvaluationConfig, EvolutionConfig
+from map_elites.errors import RunFailedError
 from map_elites.evaluation import EvaluationFailed, score_episodes
 from map_elites.nursery import Nursery
 from map_elites.schedule import Plan
 from map_elites.variation import Variation
 
 log = logging.getLogger(__name__)
+
+MOST_FAILURES_IN_A_ROW = 100  # without any episode between them: then it is not the bodies
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Search:
         self.rng = np.random.default_rng(np.random.SeedSequence([run_seed, 0]))
         self.nursery = Nursery(evolution, variation, archive, self.rng, self.set_aside)
         self.failures: dict[tuple[int, ...], list[str]] = {}
+        self._failures_in_a_row = 0
         self.refused: set[tuple[int, ...]] = set()
         self.counters = Counters()
         self.trained: set[int] = set()
@@ -92,7 +96,13 @@ class Search:
             reason: What went wrong.
             worker: The worker that no longer has the body.
             is_final: It is set aside at once, whoever simulates bodies will not try again.
+
+        Raises:
+            RunFailedError: Nothing but failures for a long time.
         """
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= MOST_FAILURES_IN_A_ROW:
+            raise RunFailedError(f"{self._failures_in_a_row} bodies failed in a row, the last one: {reason}")
         try:
             design = self.design_of(number)
         except KeyError:
@@ -106,6 +116,11 @@ class Search:
         if self.set_aside(design):
             log.warning("body %d is set aside after %d failures: %s", number, len(reasons), design)
             self.drop(number)
+
+    def episode_finished(self, number: int, steps: int, info: Mapping[str, float]) -> None:
+        """A training episode of a body ended."""
+        self.trained.add(number)
+        self._failures_in_a_row = 0
 
     def drop(self, number: int) -> None:
         """Takes a body out of everything."""
@@ -131,6 +146,7 @@ class Search:
                 score = score_episodes(episodes, body=body, policy_version=policy_version)
                 self.archive.cell_of(score.descriptors)
                 scores[number] = score
+                self._failures_in_a_row = 0
             except KeyError:  # removed meanwhile
                 continue
             except (EvaluationFailed, ArchiveError) as error:

@@ -90,7 +90,7 @@ def _add_random(parser: argparse.ArgumentParser) -> None:
 def _add_simulate(parser: argparse.ArgumentParser) -> None:
     _add_design(parser)
     parser.add_argument(
-        "--controller", "--action", default="sinusoid", help=f"{', '.join(CONTROLLERS)} (default sinusoid)"
+        "--controller", "--action", default="sinusoid", help=f"{', '.join(CONTROLLERS)} or mppi (default sinusoid)"
     )
     parser.add_argument("--terrain", default="flat", help=f"{', '.join(TERRAINS)} (default flat)")
     parser.add_argument("--engine", default="pybullet", help="pybullet or mujoco (default pybullet)")
@@ -100,6 +100,15 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frequency-hz", type=float, default=1.0, metavar="F", help="of the sinusoid (default 1)")
     parser.add_argument(
         "--amplitude", type=float, default=0.5, metavar="A", help="of the sinusoid, 1 is 90 degrees (0.5)"
+    )
+    planner = parser.add_argument_group("mppi, RoboGrammar's planner (minutes in pybullet, faster in mujoco)")
+    planner.add_argument("--samples", type=_positive, default=64, metavar="N", help="sequences a control step (64)")
+    planner.add_argument(
+        "--first-samples", type=_whole, default=512, metavar="N", help="the same before the first (512)"
+    )
+    planner.add_argument("--horizon", type=_positive, metavar="N", help="control steps ahead (the terrain's: 16 or 32)")
+    planner.add_argument(
+        "--planner-seed", type=_whole, metavar="N", help="of the planner alone (default: --seed, or 0)"
     )
     parser.set_defaults(run=_simulate)
 
@@ -221,16 +230,13 @@ def _summary(robot: RobotModel) -> str:
 
 def _simulate(args: argparse.Namespace) -> None:
     # the engine is only needed here: `show` and `random` work without one
-    from robogrammar_env.simulation import CONTROL_STEP_S, Simulation
+    from robogrammar_env.simulation import Simulation
 
-    waves = {"frequency_hz": args.frequency_hz, "amplitude": args.amplitude} if args.controller == "sinusoid" else {}
     design = as_design(" ".join(args.design), grammar=args.grammar)
     simulation = Simulation(design, terrain=args.terrain, engine=args.engine)
     try:
-        controller = make_controller(
-            args.controller, simulation.num_joints, np.random.default_rng(args.seed or 0), **waves
-        )
-        info = _run_episode(simulation, controller, seed=args.seed, step_s=CONTROL_STEP_S)
+        run = _run_planner if args.controller == "mppi" else _run_controller
+        info = run(simulation, args)
     finally:
         simulation.close()
     print(f"{design.to_text()}\n{_summary(simulation.robot)}; {args.controller} on {args.terrain} with {args.engine}")
@@ -238,15 +244,33 @@ def _simulate(args: argparse.Namespace) -> None:
         print(f"{name:<26}{value:>10.4f}")
 
 
-def _run_episode(
-    simulation: "Simulation", controller: Controller, *, seed: int | None, step_s: float
-) -> dict[str, float]:
+def _run_controller(simulation: "Simulation", args: argparse.Namespace) -> dict[str, float]:
+    waves = {"frequency_hz": args.frequency_hz, "amplitude": args.amplitude} if args.controller == "sinusoid" else {}
+    controller = make_controller(args.controller, simulation.num_joints, np.random.default_rng(args.seed or 0), **waves)
+    return _run_episode(simulation, controller, seed=args.seed)
+
+
+def _run_planner(simulation: "Simulation", args: argparse.Namespace) -> dict[str, float]:
+    from tqdm import tqdm
+
+    from robogrammar_env.mppi import MPPISettings, plan_episode
+
+    settings = MPPISettings(first_samples=args.first_samples, samples=args.samples, horizon=args.horizon)
+    seed = (args.seed or 0) if args.planner_seed is None else args.planner_seed
+    with tqdm(total=simulation.settings.control_steps, unit="step", desc="mppi") as bar:
+        found = plan_episode(simulation, settings=settings, seed=seed, start_seed=args.seed, on_step=bar.update)
+    return {**found.info, "planning_s": found.seconds, "planning_cpu_s": found.cpu_seconds}
+
+
+def _run_episode(simulation: "Simulation", controller: Controller, *, seed: int | None) -> dict[str, float]:
     """Runs one full episode and returns what it measured."""
+    from robogrammar_env.engine.base import CONTROL_STEP_S
+
     simulation.reset(seed, training=False)
     info: dict[str, float] = {}
     step = 0
     while not info:
-        info = simulation.step(controller(step * step_s)).info
+        info = simulation.step(controller(step * CONTROL_STEP_S)).info
         step += 1
     return info
 

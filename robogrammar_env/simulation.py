@@ -131,8 +131,22 @@ class Simulation:
             SimulationDiverged: the physics went to infinity; there is no score.
         """
         action = self._checked(action)
+        return self._advance(self.frame.signs * action * ACTION_RANGE_RAD, action)
+
+    def drive(self, targets_rad: np.ndarray) -> Step:
+        """Moves one control step with joint targets of any size, in the model's order and without mirroring.
+
+        Args:
+            targets_rad: (n,), finite.
+
+        Raises:
+            SimulationDiverged: the physics went to infinity; there is no score.
+        """
+        return self._advance(targets_rad, self.frame.signs * targets_rad / ACTION_RANGE_RAD)
+
+    def _advance(self, targets_rad: np.ndarray, action: np.ndarray) -> Step:
         before = self.state
-        self.engine.step(self.frame.signs * action * ACTION_RANGE_RAD)
+        self.engine.step(targets_rad)
         self.state = self._checked_state(self.engine.state())
         motion = self._motion(before, action)
         self._action = action

@@ -10,7 +10,7 @@ import torch
 from shared_ppo.action import NoisyActions, augmented_spec, make_action_space
 from shared_ppo.body import BodyDescription
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
-from shared_ppo.policy import BodyCode, FlatParameters, make_actor
+from shared_ppo.policy import Actor, BodyCode, FlatParameters, make_actor
 
 _HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 
@@ -41,6 +41,12 @@ class ActingPolicy:
         """Takes over (P,) weights."""
         self._flat.load(torch.from_numpy(vector))
         self.version = version
+
+    @torch.no_grad()
+    def bake(self, description: BodyDescription) -> tuple[Actor, BodyCode]:
+        """The actor and one body's encoded description, without padding, for export."""
+        rows = description.joint_static, description.global_static, np.ones(description.num_joints)
+        return self._actor, self._actor.encode(*(torch.from_numpy(np.float32(row))[None] for row in rows))
 
     @torch.inference_mode()
     def encode(self, descriptions: Sequence[BodyDescription]) -> PolicyForBodies:

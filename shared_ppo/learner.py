@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,11 @@ from shared_ppo.action import augmented_spec, make_action_space
 from shared_ppo.batch import Group, Prepared, ReturnScale, make_groups
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
 from shared_ppo.errors import CheckpointError
-from shared_ppo.experience import ExperienceCounters, Segment
+from shared_ppo.experience import ExperienceCounters
+from shared_ppo.optimizer import FlatAdam
 from shared_ppo.policy import Critic, FlatParameters, make_actor
 from shared_ppo.run_state import LearnerImage
+from shared_ppo.segment import Segment
 
 _log = logging.getLogger(__name__)
 _PASS_STEPS = 1024  # control steps at a time in the pass without gradients: what fits into the cache is faster
@@ -57,6 +59,7 @@ class SharedPPOTrainer:
         version: of the current weights; moves on with every update.
         updates: updates made so far, over all resumed runs.
         skipped_steps: gradient steps left out because a loss or gradient was not finite.
+        while_learning: called before each gradient step, as a sign of life.
     """
 
     def __init__(self, spec: ObservationSpec, config: SharedPPOConfig, *, seed: int = 0) -> None:
@@ -70,11 +73,12 @@ class SharedPPOTrainer:
             self.critic = Critic(spec, config.policy).to(self.device)
         self.num_actor_parameters = sum(parameter.numel() for parameter in self.actor.parameters())
         self.flat = FlatParameters(self.actor, self.critic)
-        self.optimizer = torch.optim.Adam([self.flat.vector], lr=config.ppo.learning_rate, eps=1e-5, fused=True)
+        self.optimizer = FlatAdam(self.flat.vector.numel(), config.ppo.learning_rate, self.device)
         self.return_scale = ReturnScale()
         self.version = 1
         self.updates = 0
         self.skipped_steps = 0
+        self.while_learning: Callable[[], None] = lambda: None
         self._rng = np.random.default_rng(seed)
         self._log_fresh_share = 0.5 * math.log(1 - config.action.noise_correlation**2)
 
@@ -112,7 +116,7 @@ class SharedPPOTrainer:
             "updates": float(self.updates),
             "policy_version": float(self.version),
             "skipped_steps": float(self.skipped_steps),
-            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
+            "learning_rate": self.optimizer.learning_rate,
             "learn_seconds": time.perf_counter() - started,
         }
 
@@ -220,6 +224,7 @@ class SharedPPOTrainer:
 
     def _gradient_step(self, minibatch: Sequence[Prepared], sums: _Sums) -> bool:
         """One step of Adam; False if the policy has already moved too far for another one."""
+        self.while_learning()
         ppo = self.config.ppo
         num_valid = float(sum(part.valid.sum() for part in minibatch))
         if num_valid == 0:
@@ -242,7 +247,7 @@ class SharedPPOTrainer:
             _log.warning("skipped a gradient step: loss %s, gradient norm %s", metrics["loss"], norm)
             return True
         gradient.mul_(min(1.0, ppo.max_grad_norm / (norm + 1e-6)))
-        self.optimizer.step()
+        self.optimizer.step(self.flat.vector, gradient)
         sums.add(num_valid, grad_norm=norm)
         return True
 
@@ -282,8 +287,7 @@ class SharedPPOTrainer:
         if ppo.learning_rate_schedule != "kl" or not ppo.target_kl:
             return
         factor = 1 / 1.5 if kl > ppo.target_kl else 1.5 if kl < 0.25 * ppo.target_kl else 1.0
-        for group in self.optimizer.param_groups:
-            group["lr"] = min(max(group["lr"] * factor, 1e-5), 1e-2)
+        self.optimizer.learning_rate = min(max(self.optimizer.learning_rate * factor, 1e-5), 1e-2)
 
     # --- state --------------------------------------------------------------------------------------------------
 
@@ -293,17 +297,15 @@ class SharedPPOTrainer:
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Everything that the next update depends on: arrays, and values that JSON can hold."""
-        adam = self.optimizer.state.get(self.flat.vector, {})
-        zeros = torch.zeros_like(self.flat.vector)
         arrays = {
             "parameters": self.flat.vector.detach(),
-            "adam_mean": adam.get("exp_avg", zeros),
-            "adam_square": adam.get("exp_avg_sq", zeros),
+            "adam_mean": self.optimizer.mean,
+            "adam_square": self.optimizer.square,
         }
         scale = self.return_scale
         meta = {
-            "adam_steps": float(adam.get("step", 0)),
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "adam_steps": self.optimizer.steps,
+            "learning_rate": self.optimizer.learning_rate,
             "return_scale": [scale.count, scale.mean, scale.squares],
             "version": self.version,
             "updates": self.updates,
@@ -335,12 +337,8 @@ class SharedPPOTrainer:
             raise CheckpointError(f"checkpoint holds parameters of shape {got}, this network has ({wanted},)")
         tensors = {name: torch.from_numpy(array.copy()).to(self.device) for name, array in arrays.items()}
         self.flat.load(tensors["parameters"])
-        self.optimizer.state[self.flat.vector] = {
-            "step": torch.tensor(float(meta["adam_steps"]), device=self.device),
-            "exp_avg": tensors["adam_mean"],
-            "exp_avg_sq": tensors["adam_square"],
-        }
-        self.optimizer.param_groups[0]["lr"] = meta["learning_rate"]
+        self.optimizer.mean, self.optimizer.square = tensors["adam_mean"], tensors["adam_square"]
+        self.optimizer.steps, self.optimizer.learning_rate = int(meta["adam_steps"]), float(meta["learning_rate"])
         self.return_scale.count, self.return_scale.mean, self.return_scale.squares = meta["return_scale"]
         self.version, self.updates = int(meta["version"]), int(meta["updates"])
         self.skipped_steps = int(meta["skipped_steps"])

@@ -14,6 +14,7 @@ import psutil
 from shared_ppo.birth import new_learner_elsewhere
 from shared_ppo.blame import Blame
 from shared_ppo.body import BodySpec, MakeBody
+from shared_ppo.child import Child
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
 from shared_ppo.control import (
     FinishTraining,
@@ -28,7 +29,7 @@ from shared_ppo.control import (
     run_worker,
 )
 from shared_ppo.errors import SharedPPOError
-from shared_ppo.experience import SharedExperienceBuffer, segment_layout
+from shared_ppo.experience import SharedExperienceBuffer
 from shared_ppo.messages import (
     BodyFailed,
     EvaluateOrder,
@@ -41,6 +42,7 @@ from shared_ppo.messages import (
 )
 from shared_ppo.process import end_processes, process_context
 from shared_ppo.run_state import RunState, Start, require_shared_memory
+from shared_ppo.segment import segment_layout
 from shared_ppo.supervision import EvaluationShares, Supervisor, process_memory
 
 __all__ = ["ProcessSupervisor", "Supervisor"]
@@ -60,45 +62,15 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(name)
 
 
-class _Child:
-    """A process of ours and our end of its pipe."""
-
-    def __init__(self, context: Any, main: Any, setup: Any, orders: Any, theirs: Any, name: str) -> None:
-        self.orders = orders
-        self.process = context.Process(target=main, args=(setup,), name=name, daemon=True)
-        self.process.start()
-        theirs.close()
-
-    def send(self, order: object) -> None:
-        """Sends an order; one to a dead process is lost, its successor gets what it needs."""
-        try:
-            self.orders.send(order)
-        except OSError:
-            _log.debug("%s is gone, order lost: %s", self.process.name, order)
-
-    def received(self) -> list[Any]:
-        """Everything that has arrived; what a process was writing when it died is lost."""
-        messages = []
-        try:
-            while self.orders.poll():
-                messages.append(self.orders.recv())
-        except (EOFError, OSError):
-            _log.debug("%s has closed its pipe", self.process.name)
-        return messages
-
-
 class _WorkerRecord:
     """What the supervisor knows of a worker, whichever process it is at the moment."""
 
     def __init__(self) -> None:
-        self.child: _Child
+        self.child: Child
         self.incarnation = 0
         self.mix: tuple[BodySpec, ...] = ()
         self.evaluations: dict[int, EvaluateOrder] = {}
         self.token: int | None = 0
-        self.last_beat = 0.0
-        self.alive_at = 0.0
-        self.was_hanging = False
 
 
 class ProcessSupervisor:
@@ -152,7 +124,7 @@ class ProcessSupervisor:
         self._run = RunState(self._context, num_workers, newborn, start)
         self._first_version = self._run.weights.version
         self._workers = [_WorkerRecord() for _ in range(num_workers)]
-        self._learner: _Child
+        self._learner: Child
         self._blame = Blame(config.workers)
         self._shares = EvaluationShares(num_workers)
         self._events: dict[int, list[Event]] = {source: [] for source in (*range(num_workers), _LEARNER)}
@@ -227,7 +199,7 @@ class ProcessSupervisor:
             child.send(Stop())
         end_processes([child.process for child in children], patience_s=_STOP_PATIENCE_S)
         for child in children:
-            child.orders.close()
+            child.forget()
         if hasattr(self, "_buffer"):
             self._buffer.close()
 
@@ -281,6 +253,8 @@ class ProcessSupervisor:
                 self._take_from_worker(index, message)
         for message in self._learner.received():
             self._take_from_learner(message)
+        for index in dead:
+            self._judge(index)
         if learner_is_dead:
             self._replace_learner()
         else:
@@ -347,23 +321,24 @@ class ProcessSupervisor:
             context=self._context,
             counters=self._run.counters,
         )
+        self._run.status.reset(self.num_workers)
         self._learner = self._start_learner()
         for index in range(self.num_workers):
             self._start_worker(index)
 
-    def _start_learner(self) -> _Child:
+    def _start_learner(self) -> Child:
         """Starts the learner's process."""
-        ours, theirs = self._context.Pipe()
+        pipe = self._context.Pipe()
         title = f"{self._title}: shared_ppo learner"
-        setup = LearnerSetup(title, self._is_sync, self._spec, self._config, self._run, self._buffer, theirs)
-        return _Child(self._context, run_learner, setup, ours, theirs, "learner")
+        setup = LearnerSetup(title, self._is_sync, self._spec, self._config, self._run, self._buffer, pipe[1])
+        return Child(self._context, run_learner, setup, pipe, "learner")
 
     def _start_worker(self, index: int) -> None:
         """Starts a worker's next process and gives it what its predecessor had to do."""
         record = self._workers[index]
         record.incarnation += 1
         self._run.status.reset(index)
-        ours, theirs = self._context.Pipe()
+        pipe = self._context.Pipe()
         setup = WorkerSetup(
             index=index,
             incarnation=record.incarnation,
@@ -375,10 +350,9 @@ class ProcessSupervisor:
             config=self._config,
             run=self._run,
             buffer=self._buffer,
-            orders=theirs,
+            orders=pipe[1],
         )
-        record.child = _Child(self._context, run_worker, setup, ours, theirs, f"worker {index}")
-        record.alive_at, record.was_hanging = time.monotonic(), False
+        record.child = Child(self._context, run_worker, setup, pipe, f"worker {index}")
         self._brief(record)
 
     def _brief(self, record: _WorkerRecord) -> None:
@@ -390,20 +364,28 @@ class ProcessSupervisor:
         if self._stage is not None and record.token is None:
             record.child.send(Round() if self._stage == "round" else FinishTraining())
 
-    def _replace_worker(self, index: int) -> None:
-        """Finds out why a worker died, and starts its successor."""
+    def _judge(self, index: int) -> None:
+        """Reports a worker's death and finds out who is to blame.
+
+        Raises:
+            SharedPPOError: if it has died too often with no body to blame.
+        """
         record = self._workers[index]
         record.child.process.join()
-        record.child.orders.close()
         exitcode = record.child.process.exitcode
+        body_id = self._run.status.body(index)
+        _log.warning("worker %d ended with %s while body %d had control; replaced", index, exitcode, body_id)
         mix = tuple(body.body_id for body in record.mix)
         self._events[index].append(WorkerRestarted(index, exitcode, mix))
-        body_id = self._run.status.body(index)
-        failure = self._blame.judge(index, body_id, exitcode, was_hanging=record.was_hanging)
+        failure = self._blame.judge(index, body_id, exitcode, was_hanging=record.child.was_hanging)
         if failure is not None:
             self._events[index].append(failure)
             self._set_aside(failure.body_id)
-        _log.warning("worker %d ended with %s while body %d had control; replaced", index, exitcode, body_id)
+
+    def _replace_worker(self, index: int) -> None:
+        """Starts a dead worker's successor; what the dead one may not have sent, the learner does not wait for."""
+        record = self._workers[index]
+        record.child.forget()
         self._buffer.heal(index)
         if record.token is not None:
             record.token = 0
@@ -434,22 +416,16 @@ class ProcessSupervisor:
         for record in self._workers:
             record.child.process.kill()
         for child in (self._learner, *(record.child for record in self._workers)):
-            child.process.join()
-            child.orders.close()
+            child.forget()
         self._buffer.close()
         for record in self._workers:
             record.token = None if self._stage is not None else 0
         self._start_all()
 
     def _kill_hanging(self) -> None:
-        """Kills workers without a sign of life; time in which nobody read what they sent does not count."""
+        """Kills processes without a sign of life; time in which nobody read what they sent does not count."""
         now = time.monotonic()
         away_s, self._polled_at = max(0.0, now - self._polled_at - 2 * _PUMP_S), now
-        for index, record in enumerate(self._workers):
-            beat = self._run.status.beat(index)
-            record.alive_at += away_s
-            if beat != record.last_beat:
-                record.last_beat, record.alive_at = beat, now
-            elif now - record.alive_at > self._config.workers.hang_timeout_s and not record.was_hanging:
-                record.was_hanging = True
-                record.child.process.kill()
+        timeout_s = self._config.workers.hang_timeout_s
+        for index, child in enumerate([*(record.child for record in self._workers), self._learner]):
+            child.feel_pulse(self._run.status.beat(index), away_s=away_s, timeout_s=timeout_s)

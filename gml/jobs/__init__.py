@@ -16,7 +16,8 @@ Knows processes, slots and logs; nothing of studies, searchers or scores. The AP
 
 - `Job(command, name, arg_dict, pavi_compare_id, symlink_paths, *, job_dir, cwd, env, log_file, timeout_s, grace_s)`:
   a shell command. Output goes to `log_file` (default `job_dir/training.log`) while it runs. Alone: `start()`,
-  `wait()`, `kill()`, `status`. `gml.jobs.slurm`, `.container` and `.autolink` hold the other kinds, same methods.
+  `wait()`, `kill()`, `status`. `gml.jobs.slurm`, `.container` and `.autolink` hold the other kinds,
+  with the same methods and `configure(...)` for what is their own.
 - `status` is PENDING, RUNNING, FINISHED (exit code 0), ERROR, KILLED (time limit, `kill`) or EARLY_STOPPED; `reason`
   says why in words, `failure` in one word (exit, signal, memory, timeout); `returncode` is 128 + signal number after a
   signal (139: crash).
@@ -24,7 +25,7 @@ Knows processes, slots and logs; nothing of studies, searchers or scores. The AP
   A GPU is locked for as long as any process of its job lives, over all schedulers of this user on this machine.
 - A job has ended when its whole tree has: what it left behind gets SIGTERM, after `grace_s` SIGKILL.
 - When the scheduler dies (kill -9), a guard process ends its jobs; `end_orphans` finds them if the guard is dead too.
-- `with JobPool(...)` ends what still runs: as ERROR after an exception (`Interrupted`: Ctrl-C, SIGTERM), else as KILLED.
+- `with JobPool(...)` ends what still runs: as ERROR after an exception (`Interrupted`: Ctrl-C, SIGTERM), else KILLED.
 """
 
 from gml.jobs.job import Job, State

@@ -113,6 +113,15 @@ class Job:
     # What other kinds of job change.
     own_settings: tuple[str, ...] = ()
 
+    def configure(self, *args: Any, **settings: Any) -> None:
+        """Takes the settings of this kind of job; the local one has none.
+
+        Raises:
+            TypeError: a setting that it does not have.
+        """
+        if args or settings:
+            raise TypeError(f"unexpected setting {min(settings, default=args)!r}")
+
     def command_line(self) -> str:
         """Returns what the shell on this machine runs."""
         return self.command
@@ -149,7 +158,7 @@ class Job:
         self._popen({**(env or {}), **self.env, tree.TOKEN_VARIABLE: full_token}, cwd, pass_fds)
         assert self._process is not None
         pid = self._process.pid
-        self.trace = tree.Trace(full_token, pid, _start_of_unreaped(pid), self.kill_command(), boot)
+        self.trace = tree.Trace(full_token, pid, tree.start_ticks(pid), self.kill_command(), boot)
         self.trace.write(self.job_dir)
 
     def _prepared_cwd(self) -> Path:
@@ -157,6 +166,9 @@ class Job:
 
     def _popen(self, env: Mapping[str, str], cwd: Path, pass_fds: Sequence[int]) -> None:
         with self.log_file.open("ab") as log:
+            if self.attempt:
+                log.write(f"--- attempt {self.attempt + 1} ---\n".encode())
+                log.flush()
             self._log_start = log.tell()
             self._process = subprocess.Popen(
                 self.command_line(),
@@ -263,12 +275,6 @@ class Job:
             if OUT_OF_MEMORY.search(log.read()):
                 return State.ERROR, f"{reason}, out of memory", "memory"
         return State.ERROR, reason, failure
-
-
-def _start_of_unreaped(pid: int) -> int:
-    """Returns the start ticks of a child, also when it has already exited."""
-    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    return int(text.rpartition(")")[2].split()[19])
 
 
 def wait_exits(jobs: Sequence[Job], timeout_s: float | None) -> None:

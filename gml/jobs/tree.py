@@ -54,35 +54,41 @@ def boot_id() -> str:
 
 
 def start_ticks(pid: int) -> int:
-    """Returns the start of a process in clock ticks since boot, 0 if there is none."""
-    process = _read(pid)
-    return process.started if process else 0
+    """Returns the start of a process, also of a zombie, in clock ticks since boot; 0 if there is none."""
+    fields = _content(pid, "stat").rpartition(b")")[2].split()
+    return int(fields[19]) if fields else 0
 
 
 def _read(pid: int) -> _Process | None:
     """Returns a living process; zombies count as dead."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()  # the name before it may hold anything
-    if fields[0] in "ZX":
+    fields = _content(pid, "stat").rpartition(b")")[2].split()  # the name before it may hold anything
+    if not fields or fields[0] in (b"Z", b"X"):
         return None
     return _Process(pid, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
 
 
-def _has_token(pid: int, token: bytes) -> bool:
+def _content(pid: int, name: str) -> bytes:
+    """Returns a file of /proc, b"" if the process has gone; each job's end reads hundreds, so no layers between."""
     try:
-        return token in Path(f"/proc/{pid}/environ").read_bytes()
+        file = os.open(f"/proc/{pid}/{name}", os.O_RDONLY)
     except OSError:
-        return False
+        return b""
+    try:
+        chunks = []
+        while chunk := os.read(file, 1 << 16):
+            chunks.append(chunk)
+        return b"".join(chunks)
+    except OSError:
+        return b""
+    finally:
+        os.close(file)
 
 
 def members(trace: Trace) -> list[int]:
     """Returns the living processes of a job: its group, its session, its descendants and whoever carries its token."""
     if trace.boot and trace.boot != boot_id():
         return []
-    found = [_read(int(path.name)) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    found = [_read(int(entry.name)) for entry in os.scandir("/proc") if entry.name.isdigit()]
     alive = {process.pid: process for process in found if process and process.pid != os.getpid()}
     leader = alive.get(trace.pid)
     pid_is_ours = trace.pid > 0 and (leader is None or leader.started == trace.started)
@@ -91,9 +97,15 @@ def members(trace: Trace) -> list[int]:
         process.pid
         for process in alive.values()
         if process.started >= trace.started
-        and ((pid_is_ours and trace.pid in (process.group, process.session)) or _has_token(process.pid, token))
+        and (
+            (pid_is_ours and trace.pid in (process.group, process.session)) or token in _content(process.pid, "environ")
+        )
     }
     return _with_descendants(inside, alive)
+
+
+def _is_in_group(process: _Process, pid_is_ours: bool, pid: int) -> bool:
+    return pid_is_ours and pid in (process.group, process.session)
 
 
 def _with_descendants(inside: set[int], alive: dict[int, _Process]) -> list[int]:

@@ -85,8 +85,9 @@ class MAPElitesEvolutionTrainer:
         try:
             return self._run_logged(folder, run_log)
         except Interrupted as error:
-            log.warning("%s; a checkpoint is written", error)
-            raise
+            interrupted = Interrupted(error.signal_number, folder.path)
+            log.warning("%s", interrupted)
+            raise interrupted from None
         except (UserError, RunFailedError, ArchiveError) as error:
             log.error("%s", error)
             raise
@@ -277,6 +278,18 @@ def config_with(config: TrainConfig, wanted: Mapping[str, Any]) -> TrainConfig:
     return build(TrainConfig, plain)
 
 
+def stored_config(folder: RunFolder) -> TrainConfig:
+    """Settings of an earlier run.
+
+    Raises:
+        RunFailedError: They are damaged.
+    """
+    try:
+        return load_config(folder.config_path, {})
+    except ConfigError as error:
+        raise RunFailedError(f"{folder.config_path} is damaged: {error}") from None
+
+
 def open_run(path: Path) -> tuple[RunFolder, TrainConfig, Archive]:
     """Folder, settings and archive of an earlier run.
 
@@ -286,10 +299,7 @@ def open_run(path: Path) -> tuple[RunFolder, TrainConfig, Archive]:
         ArchiveError: Its archive is damaged or missing.
     """
     folder = open_folder(path)
-    try:
-        config = load_config(folder.config_path, {})
-    except ConfigError as error:
-        raise RunFailedError(f"{folder.config_path} is damaged: {error}") from None
+    config = stored_config(folder)
     try:
         archive = load_archive(folder.archive_path, axes=config.archive.axes(), read_design=read_design)
     except FileNotFoundError:

@@ -108,6 +108,9 @@ class Engine(Protocol):
     def state(self) -> RobotState:
         """Where everything is now."""
 
+    def base_pose(self) -> tuple[np.ndarray, np.ndarray]:
+        """Base position (3,), m, and rotation (3, 3), as in `state` but cheap."""
+
     def save(self) -> Any:
         """A handle on the present state, for `restore`."""
 

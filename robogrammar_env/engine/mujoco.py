@@ -173,6 +173,11 @@ class MuJoCoEngine:
             contacts=self._contacts(),
         )
 
+    def base_pose(self) -> tuple[np.ndarray, np.ndarray]:
+        """Base position (3,), m, and rotation (3, 3), as in `state` but cheap."""
+        base = self._bodies[0]
+        return self._data.xipos[base].copy(), self._data.xmat[base].reshape(3, 3).copy()
+
     def _contacts(self) -> np.ndarray:
         touching = np.zeros(len(self.robot.links), dtype=bool)
         if self._stepped and self._data.ncon:

@@ -169,6 +169,12 @@ class PyBulletEngine:
             contacts=self._contacts(count),
         )
 
+    def base_pose(self) -> tuple[np.ndarray, np.ndarray]:
+        """Base position (3,), m, and rotation (3, 3), as in `state` but cheap."""
+        position, quaternion = pybullet.getBasePositionAndOrientation(self._body, physicsClientId=self._client)
+        q = np.array(quaternion)
+        return np.array(position), ((q[:, None] * q).reshape(16) @ _TO_ROTATION).reshape(3, 3)
+
     def _contacts(self, count: int) -> np.ndarray:
         touching = np.zeros(count, dtype=bool)
         if self._stepped:

@@ -127,6 +127,8 @@ class ToyWorkers:
     def round(self) -> bool:
         """One round; False once the search has finished."""
         for command in self.evolution.commands(self.env_steps):
+            for number in command.bodies:
+                self.evolution.design_of(number)
             if isinstance(command, EvaluationOrder):
                 self.orders.append(command)
                 self.seen.append(command)

@@ -93,6 +93,14 @@ def test_damaged_archive_is_exit_code_1(capsys, tmp_path: Path):
     assert complaint(capsys, "--plot", "run")[0] == 1
 
 
+def test_damaged_settings_of_a_run_are_exit_code_1(capsys, tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("run: [")
+    for flag in ("--resume", "--plot", "--evaluate"):
+        code, text = complaint(capsys, flag, "run")
+        assert code == 1 and "config.yaml is damaged" in text
+
+
 def test_run_without_checkpoint_cannot_be_resumed(capsys, tmp_path: Path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("run: {seed: 3}\n")

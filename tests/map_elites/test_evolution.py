@@ -8,6 +8,7 @@ import pytest
 
 from map_elites.archive import Archive
 from map_elites.config import EvaluationConfig, EvolutionConfig
+from map_elites.errors import RunFailedError
 from map_elites.evolution import Evolution, TrainCommand
 from map_elites.schedule import make_plan, update_size
 from map_elites.search import World
@@ -132,10 +133,16 @@ def test_nan_scores_are_failures_with_a_reason():
     assert any("not finite: speed_m_s" in reason for reasons in evolution.failures.values() for reason in reasons)
 
 
-def test_no_body_at_all_that_works_still_ends():
-    evolution = make_evolution(10_000)
-    run(evolution, fail=frozenset(range(100_000)))
-    assert len(evolution.archive) == 0
+def test_nothing_but_failures_ends_the_run_with_a_reason():
+    with pytest.raises(RunFailedError, match="100 bodies failed in a row, the last one: fell apart"):
+        run(make_evolution(100_000), fail=frozenset(range(100_000)))
+
+
+def test_bodies_set_aside_in_the_warmup_are_replaced():
+    evolution = make_evolution(100_000)
+    toy = run(evolution, fail=frozenset(range(0, 16, 2)))
+    assert len(evolution.archive) > 0 and toy.env_steps >= 98_000
+    assert len(evolution.initial) == evolution.plan.num_initial and not set(evolution.initial) & set(range(0, 16, 2))
 
 
 def test_workers_get_no_more_bodies_than_they_have_places_for():

@@ -82,3 +82,9 @@ def test_python_callers_may_use_a_namespace_a_dict_or_a_config(tmp_path: Path):
 def test_bad_arguments_of_the_trainer_are_refused():
     with pytest.raises(ConfigError, match=r"evolution\.num_initial_random: must be at least 1, got 0"):
         MAPElitesEvolutionTrainer(num_initial_random=0)
+
+
+def test_the_entry_point_offers_the_trainer_to_python():
+    import map_elites_trainer
+
+    assert map_elites_trainer.MAPElitesEvolutionTrainer is MAPElitesEvolutionTrainer

@@ -74,6 +74,16 @@ def test_state_is_one_consistent_pose_after_motion(engine_name, body):
     assert state.link_velocities == pytest.approx((later - positions) / tick, abs=1e-4)
 
 
+def test_base_pose_is_that_of_the_state(engine_name):
+    engine = engine_of(engine_name)
+    roll(engine, 5)
+    state, (position, rotation) = engine.state(), engine.base_pose()
+    np.testing.assert_array_equal(position, state.base_position)
+    assert rotation == pytest.approx(state.base_rotation, abs=1e-12)
+    engine.step(np.ones(engine.robot.num_joints))
+    assert position == pytest.approx(state.base_position)  # a copy: it does not move on
+
+
 def test_spawn_has_nose_at_zero_and_lowest_point_on_the_ground(engine_name):
     engine = engine_of(engine_name)
     engine.reset(np.zeros(engine.robot.num_joints))

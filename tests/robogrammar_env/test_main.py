@@ -69,6 +69,7 @@ def test_show_draws(capsys, tmp_path):
         ("simulate flat --controller dance", "unknown controller 'dance'"),
         ("simulate flat --terrain moon", "unknown terrain 'moon'"),
         ("simulate flat --engine havok", "unknown engine 'havok'"),
+        ("simulate flat --controller mppi --horizon 1", "horizon must be at least 2 control steps, got 1"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(capsys, command, message):
@@ -123,3 +124,11 @@ def test_simulate_of_a_passive_robot_scores_robogrammars_4(capsys):
     _, out, _ = _run(capsys, "simulate ridged --controller zero")
     (line,) = [line for line in out.splitlines() if line.startswith("robogrammar_objective")]
     assert 3.8 < float(line.split()[1]) < 4.1
+
+
+def test_simulate_plans_with_mppi(capsys):
+    command = "simulate flat --controller mppi --samples 2 --first-samples 0 --horizon 2 --planner-seed 1"
+    code, out, err = _run(capsys, command)
+    assert code == 0
+    assert "; mppi on flat with pybullet" in out and "robogrammar_objective" in out and "planning_cpu_s" in out
+    assert "128/128" in err

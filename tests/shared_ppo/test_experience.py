@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared_ppo.config import ExperienceConfig, ObservationSpec
-from shared_ppo.experience import LocalExperienceBuffer, Segment, SegmentLayout, SharedExperienceBuffer
+from shared_ppo.experience import LocalExperienceBuffer, SharedExperienceBuffer
+from shared_ppo.segment import Segment, SegmentLayout
 
 LAYOUT = SegmentLayout(ObservationSpec(4, 3, 2, 2), outputs_per_joint=2, max_steps=16, max_joints=5)
 CONFIG = ExperienceConfig(buffer_size=64, min_batch_size=16, update_interval=16, segment_length=16)
@@ -94,8 +95,20 @@ def test_a_full_buffer_makes_the_writer_wait() -> None:
     buffer.close()
 
 
-def test_a_successor_may_overwrite_and_nothing_wrong_is_read() -> None:
-    """Announced segments of a dead writer are read if they are still whole, else they are lost."""
+def test_what_a_dead_writer_announced_is_still_read() -> None:
+    """Its successor uses other slots while there are any."""
+    buffer = SharedExperienceBuffer(LAYOUT, CONFIG)
+    old = buffer.writer(0, 1)
+    old.put(segment(1))
+    old.put(segment(2))
+    buffer.writer(0, 2).put(segment(3))
+    assert [one.body_id for one in take(buffer, 3)] == [1, 2, 3]
+    buffer.close()
+
+
+def test_what_a_successor_overwrites_is_never_read_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while a successor takes slots that nobody read; their announcements then lead to nothing."""
+    monkeypatch.setattr("shared_ppo.experience._SPARE_PREDECESSOR_S", 0.0)
     buffer = SharedExperienceBuffer(LAYOUT, CONFIG)
     old = buffer.writer(0, 1)
     old.put(segment(1))

@@ -1,0 +1,1 @@
+"""The MuJoCo benchmark: linear policies as a search problem."""

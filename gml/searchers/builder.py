@@ -1,0 +1,5 @@
+"""The registry of searchers."""
+
+from gml.registry import Registry
+
+SEARCHERS = Registry("searcher")

@@ -1,0 +1,103 @@
+"""Exported policies do what the trainer's do, in a process that knows nothing of this package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from fake_bodies import SPEC, describe, make_body
+from helpers import body, small_config
+
+from shared_ppo import export
+from shared_ppo.acting import ActingPolicy
+from shared_ppo.action import ACTION_SPACES
+from shared_ppo.body import Observation
+from shared_ppo.config import ActionConfig, PolicyConfig
+from shared_ppo.errors import CheckpointError
+from shared_ppo.in_process import InProcessSupervisor
+
+
+def lively_policy(config, seed=0) -> ActingPolicy:
+    """A policy whose actions differ from 0 and from each other."""
+    policy = ActingPolicy(SPEC, config)
+    policy.load(1, np.random.default_rng(seed).normal(0, 0.15, policy.num_parameters).astype(np.float32))
+    return policy
+
+
+def test_every_action_space_can_be_exported():
+    assert set(export.EXPORTED_SPACES) == set(ACTION_SPACES)
+
+
+@pytest.mark.parametrize("network", ["urma", "deepsets"])
+@pytest.mark.parametrize("space", export.EXPORTED_SPACES)
+@pytest.mark.parametrize("joints", [1, 5])
+def test_exported_policy_gives_the_trainers_actions(tmp_path, network, space, joints):
+    config = small_config(action=ActionConfig(space=space))
+    config = replace(config, policy=replace(config.policy, network=network))
+    policy, description = lively_policy(config), describe(joints, seed=3)
+    difference = export.export_policy(policy, description, config.action, tmp_path / "policy.pt")
+    assert difference <= export.TOLERANCE
+    loaded = torch.jit.load(str(tmp_path / "policy.pt"))
+    actions = np.array(
+        [
+            loaded(torch.from_numpy(seen.joints), torch.from_numpy(seen.globals)).numpy()
+            for seen in export.random_observations(policy, description)
+        ]
+    )
+    assert actions.shape == (64, joints)
+    assert np.abs(actions).max() <= 1.0
+    assert actions.std() > 0.03
+
+
+def test_the_clock_runs_and_reset_sets_it_back(tmp_path):
+    config = small_config(action=ActionConfig(space="rhythm"))
+    export.export_policy(lively_policy(config), describe(2, seed=0), config.action, tmp_path / "policy.pt")
+    loaded = torch.jit.load(str(tmp_path / "policy.pt"))
+    still = torch.zeros(2, 2), torch.zeros(2)
+    first, second = loaded(*still), loaded(*still)
+    loaded.reset()
+    assert not torch.allclose(first, second)
+    torch.testing.assert_close(loaded(*still), first)
+
+
+def test_the_file_runs_without_this_package(tmp_path):
+    config = small_config(action=ActionConfig(space="clock"))
+    export.export_policy(lively_policy(config), describe(3, seed=0), config.action, tmp_path / "policy.pt")
+    code = "import torch; p = torch.jit.load('policy.pt'); print(tuple(p(torch.zeros(3, 2), torch.zeros(2)).shape))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(3,)"
+
+
+def test_a_file_that_does_something_else_is_refused(tmp_path, monkeypatch):
+    config = small_config()
+    other = export.script_policy(lively_policy(config, seed=1), describe(3, seed=0), config.action)
+    monkeypatch.setattr(export, "script_policy", lambda *arguments: other)
+    with pytest.raises(export.ExportError, match="differ from the policy's by"):
+        export.export_policy(lively_policy(config), describe(3, seed=0), config.action, tmp_path / "policy.pt")
+
+
+def test_an_action_space_without_a_torchscript_form_is_named():
+    config = small_config()
+    with pytest.raises(export.ExportError, match="'dance' cannot be exported; known: direct, clock, rhythm"):
+        export.script_policy(lively_policy(config), describe(3, seed=0), replace(config.action, space="dance"))
+
+
+def test_policy_of_a_checkpoint_drives_as_the_supervisors(tmp_path):
+    config = small_config()
+    supervisor = InProcessSupervisor(make_body, SPEC, config, seed=5)
+    supervisor.checkpoint(tmp_path / "learner.npz")
+    policy = export.load_policy(tmp_path / "learner.npz", SPEC, config)
+    one = make_body(body(0))
+    seen = one.reset(0, training=False)
+    difference = export.export_policy(
+        policy, one.description, config.action, tmp_path / "policy.pt", observations=[Observation(*seen)]
+    )
+    assert difference <= export.TOLERANCE
+    with pytest.raises(CheckpointError):
+        export.load_policy(tmp_path / "learner.npz", SPEC, replace(config, policy=PolicyConfig()))
+    with pytest.raises(CheckpointError):
+        export.load_policy(tmp_path / "policy.pt", SPEC, config)
