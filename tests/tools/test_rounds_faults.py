@@ -135,10 +135,10 @@ def test_second_runner_is_refused(experiment, capsys):
     assert main(["status", "--exp_name", "exp"]) == 0
     assert f"run by process {first.pid}" in capsys.readouterr().out
     first.send_signal(signal.SIGTERM)
-    assert first.wait(30) == 143
+    assert first.wait(90) == 143
 
 
-def wait_until(condition, limit_s: float = 20.0) -> None:
+def wait_until(condition, limit_s: float = 90.0) -> None:
     end = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < end, "condition did not come true in time"
@@ -151,7 +151,7 @@ def stop(experiment, moment: bytes, number: signal.Signals, **options) -> tuple[
     runner = subprocess.Popen(command, cwd=experiment.root, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: holder(experiment.folder) == runner.pid and moment in journal(experiment))
     runner.send_signal(number)
-    return runner.wait(30), runner.communicate()[1]
+    return runner.wait(90), runner.communicate()[1]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
