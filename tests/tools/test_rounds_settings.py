@@ -1,7 +1,11 @@
 """Settings from flags, YAML and lists of objects; plans; what is said about bad ones."""
 
+import contextlib
 import json
+import os
+import pty
 import shlex
+import subprocess
 import sys
 
 import pytest
@@ -138,3 +142,18 @@ def test_status_and_dry_run_know_what_was_measured(experiment, capsys):
     assert "about 6 rounds left" in told
     assert main(["--exp_name", "exp", "--resume", "--dry_run"]) == 0
     assert "6 rounds of 0.00" in capsys.readouterr().out
+
+
+def test_bar_shows_progress_over_all_objects_on_a_terminal(experiment):
+    ours, theirs = pty.openpty()
+    runner = subprocess.Popen(experiment.process(), cwd=experiment.root, stderr=theirs, stdout=subprocess.PIPE)
+    os.close(theirs)
+    told = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while piece := os.read(ours, 4096):
+            told += piece
+    os.close(ours)
+    assert b"box     done      20/20" in runner.communicate()[0]
+    assert runner.returncode == 0
+    assert b"40/40" in told
+    assert b"sample/s" in told

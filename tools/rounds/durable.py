@@ -7,14 +7,20 @@ from pathlib import Path
 
 
 @contextmanager
-def replace_durably(path: Path) -> Iterator[Path]:
-    """Gives a file to write beside `path`; on success it takes the place of `path`, on failure it is deleted."""
+def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
+    """Gives a file to write beside `path`; on success it takes the place of `path`, on failure it is deleted.
+
+    Args:
+        path: the file.
+        sync: whether it has to outlive a power cut; that can take seconds on a busy disk.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:
         yield part
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
+        if sync:
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.rounds.durable import replace_durably
+from tools.rounds.durable import replacing
 from tools.rounds.layout import Layout
 from tools.rounds.parts import Parts
 
@@ -25,7 +25,7 @@ def write_final(path: Path, parts: Parts, layout: Layout, num_rows: int, source:
         source: names and seeds of rounds.
     """
     columns = _columns(layout, source)
-    with replace_durably(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+    with replacing(path, sync=True) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         for key, dtype in columns.items():
             chunks = _chunks(key, dtype, parts, layout, num_rows, source)
             _write_array(archive, key, dtype, num_rows, chunks)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from tools.rounds.durable import replace_durably
+from tools.rounds.durable import replacing
 from tools.rounds.errors import DamagedError, RoundsError
 
 JOURNAL, MANIFEST, LOCK = "rounds.jsonl", "manifest.json", "runner.lock"
@@ -142,16 +142,23 @@ def keep_damaged_manifest(folder: Path) -> None:
 class Journal:
     """Writes both files of one experiment."""
 
-    def __init__(self, folder: Path, lines: list[dict[str, Any]]):
-        """Opens the journal with `lines` as its content; the file is rewritten only if it holds anything else."""
+    def __init__(self, folder: Path, lines: list[dict[str, Any]], first: Mapping[str, Any]):
+        """Opens the journal.
+
+        Args:
+            folder: folder of the experiment.
+            lines: what it holds; only if the file holds anything else it is rewritten.
+            first: the first line of this run, with its settings and time.
+        """
         self._folder, self._path = folder, folder / JOURNAL
-        self.started = lines[0]["time"]
+        self.started = [*lines, first][0]["time"]
         text = b"".join(map(_encode, lines))
         if not self._path.exists() or self._path.read_bytes() != text:
-            with replace_durably(self._path) as part:
+            with replacing(self._path) as part:
                 part.write_bytes(text)
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._next_snapshot = 0.0
+        self.append(first)
 
     def append(self, line: Mapping[str, Any], *, sync: bool = False) -> None:
         """Notes what happened.
@@ -179,8 +186,7 @@ class Journal:
         begun = time.monotonic()
         if not force and begun < self._next_snapshot:
             return
-        os.fsync(self._file)
-        with replace_durably(self._folder / MANIFEST) as part:
+        with replacing(self._folder / MANIFEST) as part:
             self._write_manifest(part, dict(describe()))
         took = time.monotonic() - begun
         self._next_snapshot = begun + max(SNAPSHOT_S, took / SNAPSHOT_SHARE)

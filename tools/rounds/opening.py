@@ -34,7 +34,7 @@ def open_experiment(settings: Settings) -> tuple[Journal, list[Quota], list[Merg
         journals.keep_damaged_manifest(folder)
         end_orphans(folder / "logs")
     lines = _with_rows_on_disk(settings, lines)
-    journal = Journal(folder, [*lines, {"kind": "settings", "settings": settings.to_dict(), "time": now()}])
+    journal = Journal(folder, lines, {"kind": "settings", "settings": settings.to_dict(), "time": now()})
     quotas = replay(settings, lines)
     for quota in quotas:
         _reopen(quota)

@@ -26,7 +26,9 @@ class Progress:
         self._begun, self._first = time.monotonic(), _num_merged(quotas)
         self._next_line = self._begun + LINE_S
         total = sum(quota.target for quota in quotas)
-        self._bar = tqdm(total=total, initial=self._first, unit="sample", disable=not sys.stderr.isatty())
+        size = shutil.get_terminal_size()  # some terminals say 0, in which tqdm would show nothing
+        shape = {"ncols": size.columns, "nrows": size.lines, "disable": not sys.stderr.isatty()}
+        self._bar = tqdm(total=total, initial=self._first, unit="sample", **shape)
 
     def show(self) -> None:
         """Shows the state of now."""
