@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shared_ppo.experience import Segment
+from shared_ppo.segment import Segment
 
 
 @dataclass

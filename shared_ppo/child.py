@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ class Child:
     Attributes:
         process: the process.
         orders: our end of the pipe.
+        was_hanging: whether it was killed because it gave no sign of life.
     """
 
     def __init__(self, context: Any, main: Callable[[Any], None], setup: Any, pipe: tuple[Any, Any], name: str) -> None:
@@ -27,6 +29,8 @@ class Child:
         self.process = context.Process(target=main, args=(setup,), name=name, daemon=True)
         self.process.start()
         theirs.close()
+        self.was_hanging = False
+        self._last_beat, self._alive_at = 0.0, time.monotonic()
         self._outbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._sender = threading.Thread(target=self._deliver, name=f"orders to {name}", daemon=True)
         self._sender.start()
@@ -52,6 +56,22 @@ class Child:
         except (EOFError, OSError):
             _log.debug("%s has closed its pipe", self.process.name)
         return messages
+
+    def feel_pulse(self, beat: float, *, away_s: float, timeout_s: float) -> None:
+        """Kills the process if its heartbeat stands still.
+
+        Args:
+            beat: time in s of its last heartbeat, on its own clock.
+            away_s: time in s that does not count, because nobody read what it sent.
+            timeout_s: how long it may be silent, in s.
+        """
+        now = time.monotonic()
+        self._alive_at += away_s
+        if beat != self._last_beat:
+            self._last_beat, self._alive_at = beat, now
+        elif now - self._alive_at > timeout_s and not self.was_hanging:
+            self.was_hanging = True
+            self.process.kill()
 
     def forget(self) -> None:
         """Frees what belongs to a process that has ended."""

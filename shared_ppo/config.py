@@ -203,7 +203,7 @@ class WorkerConfig:
 
     Attributes:
         evaluation_rows: episodes of an evaluation that run side by side in one worker.
-        hang_timeout_s: a worker without a heartbeat for this long is killed.
+        hang_timeout_s: a process without a heartbeat for this long is killed and replaced.
         restart_budget: crashes that no body explains and that are forgiven within `restart_window_s`, per worker.
         restart_window_s: see `restart_budget`.
         learner_restarts: deaths of the learner in a row, without an update between, that are forgiven.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,11 @@ from shared_ppo.action import augmented_spec, make_action_space
 from shared_ppo.batch import Group, Prepared, ReturnScale, make_groups
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
 from shared_ppo.errors import CheckpointError
-from shared_ppo.experience import ExperienceCounters, Segment
+from shared_ppo.experience import ExperienceCounters
 from shared_ppo.optimizer import FlatAdam
 from shared_ppo.policy import Critic, FlatParameters, make_actor
 from shared_ppo.run_state import LearnerImage
+from shared_ppo.segment import Segment
 
 _log = logging.getLogger(__name__)
 _PASS_STEPS = 1024  # control steps at a time in the pass without gradients: what fits into the cache is faster
@@ -58,6 +59,7 @@ class SharedPPOTrainer:
         version: of the current weights; moves on with every update.
         updates: updates made so far, over all resumed runs.
         skipped_steps: gradient steps left out because a loss or gradient was not finite.
+        while_learning: called before each gradient step, as a sign of life.
     """
 
     def __init__(self, spec: ObservationSpec, config: SharedPPOConfig, *, seed: int = 0) -> None:
@@ -76,6 +78,7 @@ class SharedPPOTrainer:
         self.version = 1
         self.updates = 0
         self.skipped_steps = 0
+        self.while_learning: Callable[[], None] = lambda: None
         self._rng = np.random.default_rng(seed)
         self._log_fresh_share = 0.5 * math.log(1 - config.action.noise_correlation**2)
 
@@ -221,6 +224,7 @@ class SharedPPOTrainer:
 
     def _gradient_step(self, minibatch: Sequence[Prepared], sums: _Sums) -> bool:
         """One step of Adam; False if the policy has already moved too far for another one."""
+        self.while_learning()
         ppo = self.config.ppo
         num_valid = float(sum(part.valid.sum() for part in minibatch))
         if num_valid == 0:

@@ -21,10 +21,13 @@ class LearnerProcess:
         self._setup = setup
         self._loop = LearningLoop(setup.spec, setup.config, setup.run, setup.buffer)
         self._round: LearnRound | None = None
+        self._watch = setup.run.status.watch(setup.run.status.learner)
+        self._loop.trainer.while_learning = self._watch.beat
 
     def run(self) -> None:
         """Works until told to stop."""
         while self._receive():
+            self._watch.beat()
             connection.wait([self._setup.orders, *self._setup.buffer.readers], _WAIT_S)
             self._loop.collect()
             if self._round is not None and self._has_all_of(self._round):

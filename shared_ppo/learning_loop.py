@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
-from shared_ppo.experience import Segment
 from shared_ppo.learner import SharedPPOTrainer
 from shared_ppo.run_state import RunState
+from shared_ppo.segment import Segment
 
 
 class ExperienceSource(Protocol):

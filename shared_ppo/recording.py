@@ -9,8 +9,8 @@ import numpy as np
 
 from shared_ppo.acting import ActingPolicy
 from shared_ppo.body import Step
-from shared_ppo.experience import Segment
 from shared_ppo.lanes import Lane
+from shared_ppo.segment import Segment
 
 
 class Rows:

@@ -13,10 +13,10 @@ import numpy as np
 from shared_ppo.acting import ActingPolicy
 from shared_ppo.body import BodySpec, MakeBody
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
-from shared_ppo.experience import Segment, segment_layout
 from shared_ppo.lanes import BodyError, Lane, LaneKeeper, Watch
 from shared_ppo.messages import BodyFailed, EpisodeReport, EvaluateOrder, EvaluationReport, Event, TrainOrder
 from shared_ppo.recording import Recording, Rows, Trace
+from shared_ppo.segment import Segment, segment_layout
 from shared_ppo.weights import SharedWeights
 
 _MAX_SEED = 2**31 - 1

@@ -73,12 +73,16 @@ class Start(NamedTuple):
 
 
 class WorkerStatus:
-    """What each worker is doing: heartbeat, body in its hands, control steps. Each entry has one writer."""
+    """What each process is doing: heartbeat, body in its hands, control steps. Each entry has one writer.
+
+    Workers are counted from 0; the learner comes after the last one.
+    """
 
     def __init__(self, context: Any, num_workers: int) -> None:
-        self._beats = context.RawArray("d", num_workers)
-        self._bodies = context.RawArray("q", [NOBODY] * num_workers)
-        self._steps = context.RawArray("q", num_workers)
+        self.learner = num_workers
+        self._beats = context.RawArray("d", num_workers + 1)
+        self._bodies = context.RawArray("q", [NOBODY] * (num_workers + 1))
+        self._steps = context.RawArray("q", num_workers + 1)
 
     def beat(self, worker: int) -> float:
         """Monotonic time in s of a worker's last sign of life."""

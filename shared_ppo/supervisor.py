@@ -29,7 +29,7 @@ from shared_ppo.control import (
     run_worker,
 )
 from shared_ppo.errors import SharedPPOError
-from shared_ppo.experience import SharedExperienceBuffer, segment_layout
+from shared_ppo.experience import SharedExperienceBuffer
 from shared_ppo.messages import (
     BodyFailed,
     EvaluateOrder,
@@ -42,6 +42,7 @@ from shared_ppo.messages import (
 )
 from shared_ppo.process import end_processes, process_context
 from shared_ppo.run_state import RunState, Start, require_shared_memory
+from shared_ppo.segment import segment_layout
 from shared_ppo.supervision import EvaluationShares, Supervisor, process_memory
 
 __all__ = ["ProcessSupervisor", "Supervisor"]
@@ -70,9 +71,6 @@ class _WorkerRecord:
         self.mix: tuple[BodySpec, ...] = ()
         self.evaluations: dict[int, EvaluateOrder] = {}
         self.token: int | None = 0
-        self.last_beat = 0.0
-        self.alive_at = 0.0
-        self.was_hanging = False
 
 
 class ProcessSupervisor:
@@ -323,6 +321,7 @@ class ProcessSupervisor:
             context=self._context,
             counters=self._run.counters,
         )
+        self._run.status.reset(self.num_workers)
         self._learner = self._start_learner()
         for index in range(self.num_workers):
             self._start_worker(index)
@@ -354,7 +353,6 @@ class ProcessSupervisor:
             orders=pipe[1],
         )
         record.child = Child(self._context, run_worker, setup, pipe, f"worker {index}")
-        record.alive_at, record.was_hanging = time.monotonic(), False
         self._brief(record)
 
     def _brief(self, record: _WorkerRecord) -> None:
@@ -379,7 +377,7 @@ class ProcessSupervisor:
         _log.warning("worker %d ended with %s while body %d had control; replaced", index, exitcode, body_id)
         mix = tuple(body.body_id for body in record.mix)
         self._events[index].append(WorkerRestarted(index, exitcode, mix))
-        failure = self._blame.judge(index, body_id, exitcode, was_hanging=record.was_hanging)
+        failure = self._blame.judge(index, body_id, exitcode, was_hanging=record.child.was_hanging)
         if failure is not None:
             self._events[index].append(failure)
             self._set_aside(failure.body_id)
@@ -425,14 +423,9 @@ class ProcessSupervisor:
         self._start_all()
 
     def _kill_hanging(self) -> None:
-        """Kills workers without a sign of life; time in which nobody read what they sent does not count."""
+        """Kills processes without a sign of life; time in which nobody read what they sent does not count."""
         now = time.monotonic()
         away_s, self._polled_at = max(0.0, now - self._polled_at - 2 * _PUMP_S), now
-        for index, record in enumerate(self._workers):
-            beat = self._run.status.beat(index)
-            record.alive_at += away_s
-            if beat != record.last_beat:
-                record.last_beat, record.alive_at = beat, now
-            elif now - record.alive_at > self._config.workers.hang_timeout_s and not record.was_hanging:
-                record.was_hanging = True
-                record.child.process.kill()
+        timeout_s = self._config.workers.hang_timeout_s
+        for index, child in enumerate([*(record.child for record in self._workers), self._learner]):
+            child.feel_pulse(self._run.status.beat(index), away_s=away_s, timeout_s=timeout_s)

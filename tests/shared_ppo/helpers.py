@@ -8,10 +8,10 @@ from fake_bodies import SPEC, make_body
 
 from shared_ppo.body import BodySpec
 from shared_ppo.config import ExperienceConfig, PolicyConfig, PPOConfig, SharedPPOConfig, WorkerConfig
-from shared_ppo.experience import Segment
 from shared_ppo.learner import SharedPPOTrainer
 from shared_ppo.messages import TrainOrder
 from shared_ppo.rollout import RolloutWorker
+from shared_ppo.segment import Segment
 
 
 class NoWatch:

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared_ppo.config import ExperienceConfig, ObservationSpec
-from shared_ppo.experience import LocalExperienceBuffer, Segment, SegmentLayout, SharedExperienceBuffer
+from shared_ppo.experience import LocalExperienceBuffer, SharedExperienceBuffer
+from shared_ppo.segment import Segment, SegmentLayout
 
 LAYOUT = SegmentLayout(ObservationSpec(4, 3, 2, 2), outputs_per_joint=2, max_steps=16, max_joints=5)
 CONFIG = ExperienceConfig(buffer_size=64, min_batch_size=16, update_interval=16, segment_length=16)

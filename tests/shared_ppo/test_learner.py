@@ -12,8 +12,9 @@ from fake_bodies import SPEC
 from helpers import body, learner_and_segments, small_config, worker
 
 from shared_ppo.config import ActionConfig, PPOConfig
-from shared_ppo.experience import ExperienceCounters, Segment
+from shared_ppo.experience import ExperienceCounters
 from shared_ppo.learner import SharedPPOTrainer
+from shared_ppo.segment import Segment
 
 
 def textbook_gae(segment: Segment, values: np.ndarray, gamma: float, lam: float) -> np.ndarray:

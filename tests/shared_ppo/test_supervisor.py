@@ -307,6 +307,18 @@ def test_learner_killed(make_processes: Make) -> None:
     assert counts["experience_received"] == counts["experience_used"] + counts["experience_dropped"]
 
 
+def test_a_learner_that_stands_still_is_replaced(make_processes: Make) -> None:
+    """Stopped by a signal it gives no sign of life; it is killed and goes on."""
+    config = small_config()
+    supervisor = make_processes(config=replace(config, workers=replace(config.workers, hang_timeout_s=2.0)))
+    supervisor.train(0, TrainOrder((body(1),)))
+    poll_until(supervisor, updates(1))
+    os.kill(supervisor._learner.process.pid, signal.SIGSTOP)
+    events = poll_until(supervisor, lambda events: bool(of(LearnerRestarted, events)))
+    poll_until(supervisor, updates(1))
+    assert of(LearnerRestarted, events)[0].exitcode == -signal.SIGKILL
+
+
 def test_a_learner_that_keeps_dying_is_an_error(make_processes: Make) -> None:
     """After the forgiven deaths a clear failure."""
     supervisor = make_processes()
