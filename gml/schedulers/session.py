@@ -31,6 +31,8 @@ def enter(task: TaskFolder, content: Mapping[str, Any], config: SearchConfig, *,
     Raises:
         UserError: the task exists and is not to be resumed, or its config is another one.
     """
+    if resume and not task.exists():
+        raise UserError(f"task {task.name} does not exist, so there is nothing to resume")
     scheduler = new_scheduler_id()
     with ExitStack() as stack:
         with task.gate():
@@ -64,8 +66,6 @@ def _with_compare(content: Mapping[str, Any], compare_id: str) -> dict[str, Any]
 
 def _check_entry(task: TaskFolder, content: Mapping[str, Any], live: list[str], *, resume: bool) -> None:
     if not task.exists():
-        if resume:
-            raise UserError(f"task {task.name} does not exist, so there is nothing to resume")
         return
     if not live and not resume:
         raise UserError(
