@@ -4,18 +4,19 @@ Prints a JSON object: own cost per round, memory and merge time over the run, an
 
     own cost = (wall time x slots - sum of the rounds' own times) / rounds
 
-A round's own time runs from the start of its process to the end of its last one, as the job engine measures it.
+A round's own time runs from the start of its process to the end of its last one, as the job engine measures it. On a
+busy machine the runner waits for processor and disk like everybody else: its processor time is printed beside it.
 """
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -38,14 +39,31 @@ def command_line(folder: Path, rounds: int, batch: int, objects: int) -> list[st
     ]
 
 
+@dataclass(frozen=True)
+class Moment:
+    """What was seen of the runner at one moment.
+
+    Attributes:
+        seconds: since the start.
+        rounds: merged by then.
+        memory_bytes: resident memory of the runner.
+        cpu_s: processor time of the runner itself, without its rounds.
+    """
+
+    seconds: float
+    rounds: int
+    memory_bytes: int
+    cpu_s: float
+
+
 class Watch(threading.Thread):
-    """Notes the memory of a process and how many lines its journal has, every second."""
+    """Looks at the runner and its journal every second."""
 
     def __init__(self, pid: int, journal: Path):
         """Starts to watch."""
         super().__init__(daemon=True)
-        self._process, self._journal = psutil.Process(pid), journal
-        self.seen: list[tuple[float, int, int]] = []  # seconds, rounds, bytes
+        self._process, self._journal, self._read, self._rounds = psutil.Process(pid), journal, 0, 0
+        self.seen: list[Moment] = []
         self.start()
 
     def run(self) -> None:
@@ -53,13 +71,20 @@ class Watch(threading.Thread):
         begun = time.monotonic()
         while True:
             try:
-                memory = self._process.memory_info().rss
+                memory, cpu = self._process.memory_info().rss, self._process.cpu_times()
             except psutil.NoSuchProcess:
                 return
-            rounds = self._journal.read_bytes().count(b"\n") if self._journal.exists() else 0
-            if memory:
-                self.seen.append((time.monotonic() - begun, rounds, memory))
+            if memory and self._journal.exists():
+                self.seen.append(Moment(time.monotonic() - begun, self._merged(), memory, cpu.user + cpu.system))
             time.sleep(SAMPLE_S)
+
+    def _merged(self) -> int:
+        with self._journal.open("rb") as lines:
+            lines.seek(self._read)
+            new = lines.read()
+        self._read += len(new)
+        self._rounds += new.count(b'"status":"merged"')
+        return self._rounds
 
 
 def measure(rounds: int, batch: int, objects: int) -> dict[str, float]:
@@ -81,24 +106,26 @@ def measure(rounds: int, batch: int, objects: int) -> dict[str, float]:
         return figures(wall_s, own_s, watch.seen, rounds) | {"resume_s": round(time.monotonic() - begun, 2)}
 
 
-def figures(wall_s: float, own_s: float, seen: list[tuple[float, int, int]], rounds: int) -> dict[str, float]:
-    """Returns cost per round, memory early and late, and the speed of the first and the last third."""
-    third = len(seen) // 3
-    early, late = seen[min(3, len(seen) - 1)], seen[-2] if len(seen) > 1 else seen[-1]
+def figures(wall_s: float, own_s: float, seen: list[Moment], rounds: int) -> dict[str, float]:
+    """Returns cost per round; memory and processor time early and late in the run."""
 
-    def per_second(begin: tuple[float, int, int], end: tuple[float, int, int]) -> float:
-        return round((end[1] - begin[1]) / max(1e-9, end[0] - begin[0]), 2)
+    def at(share: float) -> Moment:
+        return next((moment for moment in seen if moment.rounds >= share * rounds), seen[-1])
+
+    def cpu_ms(begin: Moment, end: Moment) -> float:
+        return round(1000 * (end.cpu_s - begin.cpu_s) / max(1, end.rounds - begin.rounds), 2)
 
     return {
         "rounds": rounds,
         "wall_s": round(wall_s, 1),
         "rounds_own_s": round(own_s, 1),
         "own_cost_ms_per_round": round(1000 * (2 * wall_s - own_s) / rounds, 2),
-        "memory_early_mb": round(early[2] / 1e6, 1),
-        "memory_late_mb": round(late[2] / 1e6, 1),
-        "rounds_per_s_first_third": per_second(seen[0], seen[third]),
-        "rounds_per_s_last_third": per_second(seen[-third - 1], late),
-        "peak_children_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3, 1),
+        "runner_cpu_ms_per_round_first_third": cpu_ms(at(0.0), at(1 / 3)),
+        "runner_cpu_ms_per_round_last_third": cpu_ms(at(2 / 3), at(0.98)),
+        **{
+            f"memory_mb_at_{percent}_percent": round(at(percent / 100).memory_bytes / 1e6, 1)
+            for percent in (10, 50, 95)
+        },
     }
 
 

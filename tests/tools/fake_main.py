@@ -5,6 +5,7 @@ spoils the results of these rounds, once per round with `--once`.
 """
 
 import argparse
+import errno
 import io
 import os
 import random
@@ -68,6 +69,8 @@ def spoil(kind: str, results: Path, found: dict[str, bytes], options: argparse.N
         path.unlink()
     if kind == "exit":
         sys.exit(3)
+    if kind == "disk":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def parse() -> argparse.Namespace:

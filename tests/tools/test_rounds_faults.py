@@ -236,3 +236,22 @@ def test_full_disk_is_no_failure_of_the_rounds(make_experiment, small_disk, caps
     assert experiment.run("--resume", "--clean_after", "round", "--cleanup", "*", fake="--dim 2000", target=40) == 0
     assert sum(state["failures"] for state in experiment.manifest()["objects"].values()) == 0
     assert experiment.load("cup")["samples"].shape == (40, 2000)
+
+
+def test_program_that_found_the_disk_full_stops_the_run_and_costs_no_retry(experiment, capsys):
+    options = {"fake": "--bad disk --bad_rounds 2 --once", "objects": ["box"]}
+    assert experiment.run(**options) == 1
+    assert "make room, then go on with --resume" in capsys.readouterr().err
+    assert experiment.run("--resume", **options) == 0
+    assert experiment.manifest()["objects"]["box"]["failures"] == 0
+    assert experiment.load()["meta"]["round_id"].tolist() == [number for number in range(5) for _ in range(4)]
+
+
+def test_given_up_object_has_another_chance(experiment):
+    few = ("--retries", "0", "--give_up_after", "2")
+    assert experiment.run(*few, fake="--bad exit --bad_rounds 1,2", objects=["box"]) == 1
+    assert experiment.manifest()["objects"]["box"]["status"] == "given up"
+    assert experiment.run("--resume", *few, objects=["box"]) == 0
+    rounds = [line["round_id"] for line in experiment.rounds()]
+    assert sorted(rounds) == sorted(set(rounds))
+    assert len(experiment.load()["samples"]) == 20

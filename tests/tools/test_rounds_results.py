@@ -99,6 +99,8 @@ def test_header_that_promises_too_much_is_told(tmp_path):
         ({"samples": SAMPLES[:0]}, "no samples in"),
         ({"samples": SAMPLES, "total": TOTAL[:1]}, "another number of rows in energies.total: 1"),
         ({"samples": np.array([{}, {}], dtype=object)}, "holds Python objects"),
+        ({"samples": np.zeros((2, 0))}, "not numbers or text"),
+        ({"samples": SAMPLES, "a": np.zeros(2, dtype=[("b", [("c", "f8")])])}, "not numbers or text"),
     ],
 )
 def test_useless_results_are_told(tmp_path, fields, message):

@@ -72,6 +72,7 @@ def _with_rows_on_disk(settings: Settings, lines: list[Record]) -> list[Record]:
     """
     for quota in replay(settings, lines):
         if quota.status != DONE:
+            lines = [line for line in lines if not _is_surplus(line, quota)]  # they are needed after all
             there = parts_of(quota).rows_there(quota.layout)
             if there < quota.count:
                 logger.warning("%s: %d of %d merged samples are there", quota.object_code, there, quota.count)

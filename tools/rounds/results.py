@@ -4,6 +4,7 @@ Every field comes out as one array whose rows are samples, under its common name
 Lists of dicts are pickles; they are read with an unpickler that knows numbers and arrays and nothing else.
 """
 
+import math
 import pickle
 import re
 import zipfile
@@ -29,6 +30,7 @@ SHORT_ENERGIES = {
 SNAPSHOT = re.compile(r".*_\d+\.npy")  # saved by the command on its way, as in NAME_500.npy
 SAFE_MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "collections", "_codecs")
 SAFE_NAMES = ("ndarray", "dtype", "_reconstruct", "scalar", "OrderedDict", "encode")
+NUMBERS_AND_TEXT = "biufcSUMm"
 PIECE_BYTES = 16 << 20
 UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError)
 
@@ -171,5 +173,8 @@ def _check(fields: Mapping[str, np.ndarray], folder: Path) -> None:
     counts = {name: len(array) for name, array in fields.items()}
     if counts["samples"] < 1:
         raise ResultError(f"no samples in {folder}")
+    for name, array in fields.items():
+        if array.dtype.kind not in NUMBERS_AND_TEXT or not math.prod(array.shape[1:]) or not array.dtype.itemsize:
+            raise ResultError(f"{name} has rows of {array.dtype} {array.shape[1:]}, not numbers or text")
     if wrong := [f"{name}: {count}" for name, count in counts.items() if count != counts["samples"]]:
         raise ResultError(f"{counts['samples']} samples, but another number of rows in {', '.join(wrong)}")

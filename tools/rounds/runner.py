@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,13 +14,15 @@ from gml.jobs import Job, JobPool, Slots, State
 from tools.rounds.cleanup import clean_round, folder_bytes
 from tools.rounds.errors import ResultError
 from tools.rounds.journal import Journal, now
-from tools.rounds.merging import Merger, final_path
-from tools.rounds.plan import seed_of
+from tools.rounds.manifest import manifest
+from tools.rounds.merging import Merger
 from tools.rounds.quota import DONE, Quota, Record
 from tools.rounds.results import read_results
 from tools.rounds.settings import Settings
 
 LOG_BYTES = 50 << 20  # then a slot's log starts anew; the one before is kept
+LOG_MARK = "=== "
+LAST_WORDS_BYTES = 4096
 LOW_DISK_BYTES = 1 << 20
 POLL_S = 1.0
 logger = logging.getLogger(__name__)
@@ -47,10 +50,10 @@ class Runner:
         """
         slots = Slots.gpus(self.settings.gpus, threads=self.settings.threads)
         try:
-            self._journal.snapshot(self.describe, force=True)
+            self._snapshot(force=True)
             with JobPool(slots) as pool:
                 self._loop(pool, show)
-            self._journal.snapshot(self.describe, force=True)
+            self._snapshot(force=True)
         finally:
             self._journal.close()
 
@@ -62,14 +65,17 @@ class Runner:
                 for job in pool.wait(POLL_S):
                     self._take(job)
                 self._merge_all(pool)
-                self._journal.snapshot(self.describe)
+                self._snapshot()
             show(self)
         except KeyboardInterrupt:
             for quota, merger in zip(self.quotas, self._mergers, strict=True):
                 if quota.status != DONE:
                     merger.write()
-            self._journal.snapshot(self.describe, force=True)
+            self._snapshot(force=True)
             raise
+
+    def _snapshot(self, *, force: bool = False) -> None:
+        self._journal.snapshot(lambda: manifest(self.settings, self.quotas), force=force)
 
     # Starting rounds.
     def _fill(self, pool: JobPool) -> bool:
@@ -92,13 +98,14 @@ class Runner:
         self._check_disk()
         shutil.rmtree(planned.folder, ignore_errors=True)  # what a killed or failed attempt left
         record = quota.begin(round_id)
-        record |= {"gpu": gpu, "started": now(), "attempt": len(record["failures"])}
+        record |= {"gpu": gpu, "started": now()}
+        title = f"{planned.name} seed {planned.seed} attempt {len(record['failures'])}"
         job = Job(
             planned.command(gpu),
             planned.name,
             job_dir=self._log_folder / f"slot_{_file_name(gpu)}",
             cwd=self.settings.workdir,
-            log_file=self._log_of(gpu, f"{planned.name} seed {planned.seed} attempt {record['attempt']}"),
+            log_file=self._log_of(gpu, title),
             timeout_s=self.settings.round_timeout_s,
         )
         pool.start(job)
@@ -114,13 +121,14 @@ class Runner:
         if path.exists() and path.stat().st_size > LOG_BYTES:
             path.replace(path.with_suffix(".log.1"))
         with path.open("a", encoding="utf-8") as log:
-            log.write(f"=== {now()} {title}\n")
+            log.write(f"{LOG_MARK}{now()} {title}\n")
         return path
 
-    def _check_disk(self) -> None:
-        free = shutil.disk_usage(self.settings.folder).free
-        if free < LOW_DISK_BYTES:
-            raise OSError(errno.ENOSPC, "No space left on device", str(self.settings.folder))
+    def _check_disk(self, log: Path | None = None) -> None:
+        """Stops the run if the disk is full, or if that is what a failed program says at the end of its log."""
+        full = shutil.disk_usage(self.settings.folder).free < LOW_DISK_BYTES
+        if full or (log is not None and os.strerror(errno.ENOSPC).encode() in _last_words(log)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.settings.folder))
 
     # Rounds that ended.
     def _take(self, job: Job) -> None:
@@ -135,7 +143,7 @@ class Runner:
             planned = quota.round(record["round_id"])
             fields = read_results(planned.results, quota.object_code)
         except ResultError as error:
-            self._check_disk()  # a full disk is no failure of the round
+            self._check_disk(job.log_file)  # a full disk is no failure of the round
             self._fail(quota, record, str(error), {"returncode": job.returncode, "wall_s": wall_s})
             return
         facts = {"samples": len(fields["samples"]), "wall_s": wall_s, "bytes": folder_bytes(planned.folder)}
@@ -147,8 +155,8 @@ class Runner:
 
     def _fail(self, quota: Quota, record: Record, reason: str, facts: dict[str, Any]) -> None:
         round_id = record["round_id"]
-        failure = {"attempt": record.pop("attempt", 0), "gpu": record["gpu"], "time": now(), "reason": reason, **facts}
-        quota.fail(record, failure)
+        facts = {"attempt": len(record["failures"]), "gpu": record["gpu"], "time": now(), "reason": reason, **facts}
+        quota.fail(record, facts)
         self._journal.append(record)
         end = "it is skipped" if record["status"] == "skipped" else "it runs again"
         logger.warning("%s failed: %s; %s", quota.round(round_id).name, reason, end)
@@ -182,7 +190,6 @@ class Runner:
             quota.settle(record)
             return
         merger = self._mergers[quota.index]
-        record.pop("attempt", None)
         try:
             merger.merge(record, fields)
         except ResultError as error:
@@ -218,38 +225,12 @@ class Runner:
         quota.ended["cleaned"] = True
         self._journal.append(quota.ended)
 
-    # For readers.
-    def describe(self) -> dict[str, Any]:
-        """Returns all of the manifest but the settled rounds."""
-        open_rounds = [
-            record
-            for quota in self.quotas
-            for record in [*quota.running.values(), *quota.troubled.values(), *quota.waiting.values()]
-            if record["status"] != "skipped"
-        ]
-        return {
-            "exp_name": self.settings.exp_name,
-            "updated": now(),
-            "settings": self.settings.to_dict(),
-            "objects": {quota.object_code: describe_object(quota) for quota in self.quotas},
-            "rounds": open_rounds,
-        }
 
-
-def describe_object(quota: Quota) -> dict[str, Any]:
-    """Returns what the manifest says about an object."""
-    return {
-        "object_index": quota.index,
-        "target": quota.target,
-        "count": min(quota.count, quota.target),
-        "status": quota.status,
-        "merged_rounds": quota.merged_rounds,
-        "seeds": [seed_of(quota.settings.seed_base, quota.index, round_id) for round_id in quota.merged_rounds],
-        "skipped_rounds": quota.skipped_rounds,
-        "failures": quota.num_failures,
-        "final": str(final_path(quota)) if quota.count else None,
-        "ended": quota.ended,
-    }
+def _last_words(log: Path) -> bytes:
+    """Returns the end of what the newest round of a log said."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LAST_WORDS_BYTES))
+        return file.read().rpartition(LOG_MARK.encode())[2]
 
 
 def _file_name(gpu: str) -> str:
