@@ -68,7 +68,7 @@ def _counted(name: str, label: str, highest: int, lowest: int = 1) -> Descriptor
 
 BEHAVIOUR = (
     Descriptor("ground_contact_share", "share of feet on the ground, mean", "", 0.0, 1.0, 10),
-    Descriptor("body_height", "height of the body's centre, mean", "m", 0.0, 0.4, 10),
+    Descriptor("body_height", "height of the body's centre, mean", "m", 0.0, 0.3, 10),
     Descriptor("body_height_ratio", "height of the body's centre / height at rest", "", 0.0, 1.5, 10),
     Descriptor("pitch_rms_rad", "pitch, root mean square", "rad", 0.0, 1.0, 10),
     Descriptor("roll_rms_rad", "roll, root mean square", "rad", 0.0, 1.0, 10),

@@ -2,7 +2,7 @@
 
 show      what a rule sequence is, step by step, with the rules that could be applied, and the robot that it makes
 random    random designs
-simulate  one episode of a design with a simple controller
+simulate  one episode of a design with a simple controller, or with RoboGrammar's planner (mppi)
 terrain   the list of terrains, or a picture of one
 """
 

@@ -14,7 +14,7 @@ from robogrammar_env.observation import CLIP, GLOBAL_DIM, GLOBAL_STATIC_DIM, JOI
 from robogrammar_env.observation import Observation as BodyObservation
 from robogrammar_env.simulation import EpisodeSettings, RewardWeights, Simulation
 
-DEFAULT_DESIGN = "body(swing, obtuse_lift long) -lift- body(swing, obtuse_lift long)"
+DEFAULT_DESIGN = "body(swing, obtuse_lift long) -fixed- body(swing, obtuse_lift long)"
 
 
 class RoboGrammarEnv(gymnasium.Env):

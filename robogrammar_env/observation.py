@@ -16,19 +16,28 @@ from typing import NamedTuple
 
 import numpy as np
 
-from robogrammar_env.engine.base import GRAVITY_M_S2, RobotState, link_ends
+from robogrammar_env.description import (
+    CLIP,
+    GLOBAL_STATIC_DIM,
+    JOINT_STATIC_DIM,
+    BodyDescription,
+    clipped,
+    describe,
+    groups,
+    mirror_signs,
+    size_m,
+)
+from robogrammar_env.engine.base import GRAVITY_M_S2, Motors, RobotState
 from robogrammar_env.robot_model import BASE_ROTATION, RobotModel
 from robogrammar_env.terrain import Terrain
 
+__all__ = ["CLIP", "GLOBAL_DIM", "GLOBAL_STATIC_DIM", "JOINT_DIM", "JOINT_STATIC_DIM", "TERRAIN_DIM"]
+__all__ += ["BodyDescription", "BodyFrame", "Observation", "body_frame", "observe"]
+
 JOINT_DIM = 14
-JOINT_STATIC_DIM = 24
 GLOBAL_DIM = 13
-GLOBAL_STATIC_DIM = 8
-CLIP = 5.0
 ACTION_RANGE_RAD = np.pi / 2
 JOINT_SPEED_RAD_S = 10.0
-TORSO_RADIUS_M, LIMB_LENGTH_M, BOX_M = 0.045, 0.15, 0.5
-DEPTH, JOINTS, LEGGED_SEGMENTS, CHILDREN = 6, 16, 4, 3
 
 SAMPLES_AHEAD_M = np.array([0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3])
 SAMPLES_ASIDE_M = np.array([0.25, 0.0, -0.25])
@@ -48,26 +57,6 @@ class Observation(NamedTuple):
 
 
 @dataclass(frozen=True)
-class BodyDescription:
-    """The static side of a body.
-
-    Attributes:
-        joint_static: (n, 24) float32.
-        global_static: (8,) float32.
-        parent: (n,) int8, index of the parent joint, -1 for joints on the root.
-    """
-
-    joint_static: np.ndarray
-    global_static: np.ndarray
-    parent: np.ndarray
-
-    @property
-    def num_joints(self) -> int:
-        """Actuated joints of the body."""
-        return int(self.joint_static.shape[0])
-
-
-@dataclass(frozen=True)
 class BodyFrame:
     """What `observe` needs to know of a robot, worked out once; n joints, L links.
 
@@ -75,7 +64,7 @@ class BodyFrame:
         description: the tables for the policy.
         signs: (n,) -1 for mirrored joints, else 1.
         mains: (n,) link that hangs on each hinge.
-        tips: (n, 3) tip of that link in its own frame, m.
+        half_lengths_m: (n,) from that link's centre to its tip, m.
         tip_radius_m: (n,) its radius.
         group_weights: (n, L) averages link values into those of each group's centre of mass.
         members: (n + 1, L) bool, the links of each group; the last row is the root's.
@@ -89,7 +78,7 @@ class BodyFrame:
     description: BodyDescription
     signs: np.ndarray
     mains: np.ndarray
-    tips: np.ndarray
+    half_lengths_m: np.ndarray
     tip_radius_m: np.ndarray
     group_weights: np.ndarray
     members: np.ndarray
@@ -103,31 +92,23 @@ class BodyFrame:
 def body_frame(robot: RobotModel) -> BodyFrame:
     """Works out a robot's static tables."""
     mains = np.array(robot.joints, dtype=int)
-    members = _members(robot)
-    masses = np.array([link.mass_kg for link in robot.links])
-    weights = members[:-1] * masses
-    description = _describe(robot, members, masses)
-    length_m = size_m(robot)
+    members = groups(robot)
+    weights = members[:-1] * np.array([link.mass_kg for link in robot.links])
+    description, length_m = describe(robot), size_m(robot)
     return BodyFrame(
         description=description,
-        signs=np.array([-1.0 if robot.links[index].mirrored else 1.0 for index in mains]),
+        signs=mirror_signs(robot),
         mains=mains,
-        tips=np.stack([robot.lengths_m[mains] / 2, np.zeros(len(mains)), np.zeros(len(mains))], axis=1),
+        half_lengths_m=robot.lengths_m[mains] / 2,
         tip_radius_m=robot.radii_m[mains],
         group_weights=weights / weights.sum(axis=1, keepdims=True),
         members=members,
-        max_torque_n_m=np.array([joint.torque_n_m for joint in _joints(robot)]),
+        max_torque_n_m=Motors.of(robot).torque_n_m,
         on_root=np.flatnonzero(description.parent < 0),
         length_m=length_m,
         speed_m_s=float(np.sqrt(GRAVITY_M_S2 * length_m)),
         rest_height_m=float(robot.spawn_position_m[2]),
     )
-
-
-def size_m(robot: RobotModel) -> float:
-    """L, half the diagonal of the rest pose's bounding box, m."""
-    low, high = np.array(robot.bounding_box_m)
-    return float(np.linalg.norm(high - low) / 2)
 
 
 def observe(
@@ -162,7 +143,7 @@ def observe(
     values[12] = np.count_nonzero(touching) / (count + 1)
     if terrain_samples:
         values[GLOBAL_DIM:] = sample_heights(frame, state, terrain, heading)
-    table = _clipped(table)
+    table = clipped(table)
     return Observation(table[:-size].reshape(count, JOINT_DIM), table[-size:])
 
 
@@ -212,7 +193,7 @@ def sample_heights(frame: BodyFrame, state: RobotState, terrain: Terrain, headin
 
 def _tip_heights(frame: BodyFrame, state: RobotState, terrain: Terrain) -> np.ndarray:
     """(n,) heights of the undersides of the tips above the ground, m."""
-    tips = state.link_positions[frame.mains] + state.link_rotations[frame.mains, :, 0] * frame.tips[:, :1]
+    tips = state.link_positions[frame.mains] + state.link_rotations[frame.mains, :, 0] * frame.half_lengths_m[:, None]
     return tips[:, 2] - frame.tip_radius_m - ground_height(terrain, tips)
 
 
@@ -221,107 +202,3 @@ def ground_height(terrain: Terrain, points: np.ndarray) -> np.ndarray | float:
     if terrain.is_flat:
         return terrain.boxes[0].top_m
     return terrain.height_at(points[..., 0], points[..., 1])
-
-
-def _clipped(values: np.ndarray) -> np.ndarray:
-    return np.minimum(np.maximum(values, -CLIP), CLIP).astype(np.float32)
-
-
-def _joints(robot: RobotModel) -> list:
-    return [robot.links[index].joint for index in robot.joints]
-
-
-def _owners(robot: RobotModel) -> np.ndarray:
-    """(L,) index of the hinge whose group each link belongs to, -1 for the root's."""
-    owner = {group: number for number, group in enumerate(robot.joints)}
-    return np.array([owner.get(group, -1) for group in robot.rigid_groups])
-
-
-def _members(robot: RobotModel) -> np.ndarray:
-    """(n + 1, L) bool: the links of each group, the root's last."""
-    groups = [*range(robot.num_joints), -1]
-    return np.array([_owners(robot) == group for group in groups])
-
-
-def parent_joints(robot: RobotModel) -> np.ndarray:
-    """(n,) int8: the next hinge towards the root, -1 if there is none."""
-    owners = _owners(robot)
-    return np.array([owners[robot.links[index].parent] for index in robot.joints], dtype=np.int8)
-
-
-def _describe(robot: RobotModel, members: np.ndarray, masses: np.ndarray) -> BodyDescription:
-    parent = parent_joints(robot)
-    below = _descendants(parent)
-    group_mass = members[:-1] @ masses
-    subtree_mass = below @ group_mass
-    depth = below.sum(axis=0)
-    return BodyDescription(
-        joint_static=_joint_table(robot, parent, below, group_mass, subtree_mass / robot.total_mass_kg, depth),
-        global_static=_global_table(robot, depth),
-        parent=parent,
-    )
-
-
-def _descendants(parent: np.ndarray) -> np.ndarray:
-    """(n, n) bool: [i, j] is true where joint j is joint i or lies below it."""
-    below = np.eye(len(parent), dtype=bool)
-    for joint in range(len(parent)):
-        above = parent[joint]
-        while above >= 0:
-            below[above, joint] = True
-            above = parent[above]
-    return below
-
-
-def _joint_table(
-    robot: RobotModel,
-    parent: np.ndarray,
-    below: np.ndarray,
-    group_mass: np.ndarray,
-    subtree_share: np.ndarray,
-    depth: np.ndarray,
-) -> np.ndarray:
-    """The (n, 24) static features: where the hinge is, how it turns, what hangs on it."""
-    count, links = robot.num_joints, [robot.links[index] for index in robot.joints]
-    positions, rotations = robot.rest_pose()  # the base is at the origin and R is the world frame
-    anchors, tips = (ends[list(robot.joints)] for ends in link_ends(robot, positions, rotations))
-    low_m, length = robot.bounding_box_m[0][2], size_m(robot)
-    signs = np.array([-1.0 if link.mirrored else 1.0 for link in links])
-    axes = np.array(
-        [rotations[i] @ np.array(joint.axis) for i, joint in zip(robot.joints, _joints(robot), strict=True)]
-    )
-    torque = np.array([joint.torque_n_m for joint in _joints(robot)])
-    radii = robot.radii_m[list(robot.joints)]
-    children = np.array([np.sum(parent == joint) for joint in range(count)])
-    spine = np.array([link.kind == "torso" for link in links])
-    segments = max(link.segment for link in robot.links)
-    along = np.array([2 * link.segment / segments - 1 if segments else 0.0 for link in links])
-
-    table = np.zeros((count, JOINT_STATIC_DIM))
-    table[:, 0:3] = anchors / length
-    table[:, 3:6] = axes * signs[:, None]
-    table[:, 6:9] = rotations[list(robot.joints), :, 0]
-    table[:, 9] = robot.lengths_m[list(robot.joints)] / LIMB_LENGTH_M - 1
-    table[:, 10] = radii / TORSO_RADIUS_M - 1
-    table[:, 11] = np.log(group_mass / group_mass.mean())
-    table[:, 12] = subtree_share
-    table[:, 13] = below.sum(axis=1) / count
-    table[:, 14] = (tips[:, 2] - radii - low_m) / length
-    table[:, 15] = depth / DEPTH
-    table[:, 16] = children == 0
-    table[:, 17] = children / CHILDREN
-    table[:, 18] = [link.side for link in links]
-    table[:, 19] = spine
-    table[:, 20] = along
-    table[:, 21:23] = -1.0, 1.0  # limits over pi; RoboGrammar's joints have none
-    table[:, 23] = np.log(torque / (robot.total_mass_kg * GRAVITY_M_S2 * length))
-    return _clipped(table)
-
-
-def _global_table(robot: RobotModel, depth: np.ndarray) -> np.ndarray:
-    """The (8,) static features of the whole body."""
-    low, high = np.array(robot.bounding_box_m)
-    spine = sum(robot.links[index].kind == "torso" for index in robot.joints)
-    legged = len({link.segment for link in robot.links if link.kind == "mount"})
-    rest = [robot.num_joints / JOINTS, spine / robot.num_joints, legged / LEGGED_SEGMENTS, depth.max() / DEPTH]
-    return _clipped(np.array([np.log(robot.total_mass_kg), *((high - low) / BOX_M), *rest]))

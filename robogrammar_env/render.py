@@ -15,8 +15,9 @@ import imageio.v3 as imageio
 import numpy as np
 
 from robogrammar_env import raycast
+from robogrammar_env.description import size_m
 from robogrammar_env.engine.base import CONTROL_STEP_S, RobotState, link_ends
-from robogrammar_env.observation import Observation, size_m
+from robogrammar_env.observation import Observation
 from robogrammar_env.robot_model import Link, RobotModel
 from robogrammar_env.simulation import Simulation
 from robogrammar_env.terrain import Terrain, make_terrain

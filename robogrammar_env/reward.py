@@ -22,8 +22,8 @@ class RewardWeights:
     forward: float = 1.0
     slowest_m_s: float = -1.0
     fastest_m_s: float = 3.0
-    sideways: float = 0.3
-    power: float = 0.05
+    sideways: float = 0.1
+    power: float = 0.0
     jerk: float = 0.02
     tilt: float = 0.05
 

@@ -52,7 +52,7 @@ class EpisodeSettings:
     tilt_limit_rad: float = math.pi / 2
     tilt_hold_s: float = 0.5
     stall_window_s: float = 3.0
-    stall_progress: float | None = 0.02
+    stall_progress: float | None = None
 
 
 class Simulation:

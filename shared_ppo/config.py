@@ -54,7 +54,7 @@ class PolicyConfig:
     static_dim: int = 64
     core_dim: int = 128
     decoder_dim: int = 48
-    initial_std: float = 0.5
+    initial_std: float = 0.95
     min_std: float = 0.1
     max_std: float = 1.0
 
@@ -125,18 +125,18 @@ class PPOConfig:
         threads: CPU threads of the learner.
     """
 
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
     learning_rate_schedule: str = "constant"
-    epochs: int = 4
-    minibatch_size: int = 1024
+    epochs: int = 5
+    minibatch_size: int = 512
     clip: float = 0.2
     ratio: str = "body"
-    gamma: float = 0.99
+    gamma: float = 0.98
     gae_lambda: float = 0.95
     value_coefficient: float = 0.5
     entropy_coefficient: float = 0.0
     max_grad_norm: float = 0.5
-    target_kl: float = 0.02
+    target_kl: float = 0.05
     advantage_norm: str = "body"
     reward_scaling: bool = True
     max_policy_lag: int = 4

@@ -47,7 +47,8 @@ def process_context(preload: Sequence[str] = ()) -> Any:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*_PRELOAD, *preload])
-    with _environment(_ONE_THREAD):
+    # The server skips what it cannot import without a word, so it has to find packages where we do.
+    with _environment({**_ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
         forkserver.ensure_running()
     return context
 

@@ -27,6 +27,8 @@ from shared_ppo.errors import SharedPPOError
 
 log = logging.getLogger(__name__)
 
+RESUME_STRIDE = 1_000_003  # between the crew's seeds before and after a resume
+
 
 class MAPElitesEvolutionTrainer:
     """Evolves robots while they learn.
@@ -206,7 +208,7 @@ def make_shared_crew(
         design_of,
         checkpoint=checkpoint,
         policy_updates=totals.policy_updates if totals else 0,
-        seed=config.run.seed,
+        seed=(config.run.seed + RESUME_STRIDE * (totals.resumes if totals else 0)) % 2**31,
     )
 
 

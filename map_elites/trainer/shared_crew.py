@@ -27,6 +27,7 @@ from shared_ppo.messages import (
 )
 
 LEARNER_FILE = "learner.npz"
+WHOLE_ROUND_S = 3600.0  # longer than any round; a worker that hangs is found meanwhile
 SET_ASIDE = "is set aside"  # in the reason of a body that broke workers and that they will not get again
 PRELOAD = ("robogrammar_env.engine.preload",)
 
@@ -103,8 +104,13 @@ class SharedCrew:
         return tuple(body_spec(number, self._design_of(number), self._config) for number in bodies)
 
     def poll(self, timeout_s: float) -> list[CrewEvent]:
-        """What happened, in the words of the search."""
-        return [self._translated(event) for event in self._supervisor.poll(timeout_s)]
+        """What happened, in the words of the search.
+
+        In sync mode this always waits for the end of a round: in the middle of one, the number of control steps
+        depends on the clock, and so would everything that is decided with it.
+        """
+        wait_s = WHOLE_ROUND_S if self._config.run.mode == "sync" else timeout_s
+        return [self._translated(event) for event in self._supervisor.poll(wait_s)]
 
     def _translated(self, event: Any) -> CrewEvent:
         match event:

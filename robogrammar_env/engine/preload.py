@@ -1,6 +1,6 @@
 """For fork servers: importing this opens a few PyBullet clients, whose memory all forked workers then share.
 
-`multiprocessing.set_forkserver_preload(["robogrammar_env.engine.preload"])`. A body in a forked worker then costs
+`multiprocessing.set_forkserver_preload(["robogrammar_env.engine.preload"])`. A body in a forked worker then costs about
 less than 1 MiB of its own instead of 29 MiB. The environment variable ROBOGRAMMAR_PRELOAD_CLIENTS says how many
 (default 8).
 """

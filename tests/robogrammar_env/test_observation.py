@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from bodies import FLAT, RIDGED, WALKER, robot
 
+from robogrammar_env.description import parent_joints
 from robogrammar_env.engine.base import make_engine
 from robogrammar_env.observation import (
     GLOBAL_DIM,
@@ -14,7 +15,6 @@ from robogrammar_env.observation import (
     body_frame,
     heading_frame,
     observe,
-    parent_joints,
 )
 from robogrammar_env.simulation import Simulation
 from robogrammar_env.terrain import make_terrain
