@@ -2,6 +2,7 @@
 
 import statistics
 
+import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -96,7 +97,5 @@ def test_poor_job_is_stopped_early_and_keeps_its_last_report(space, assessor):
     )
     space.call("run", "-t", "t", "c.yaml")
     assert space.states() == ["FINISHED", "EARLY_STOPPED"]
-    import optuna
-
     trial = optuna.load_study(study_name="t", storage=f"sqlite:///{space.task().db}").trials[1]
     assert (trial.state.name, trial.value) == ("PRUNED", 0.1)

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -109,8 +111,6 @@ def test_pavi_takes_tensors_and_writes_nothing_when_mocked(tmp_path, monkeypatch
 
 
 def test_pavi_needs_the_standard_library_only():
-    import subprocess
-    import sys
 
     code = (
         "import sys, pavi; print([m for m in ('numpy', 'torch', 'yaml', 'optuna', 'tensorboard') if m in sys.modules])"

@@ -6,14 +6,13 @@ import numpy as np
 import optuna
 import pytest
 
+from gml.book import TrialBook
 from gml.config import read_searcher
+from gml.jobs import State
 from gml.searchers import build_searcher
 from gml.searchers.lamcts import LamctsSampler
 from gml.space import read_search_args
 from gml.study import create_study
-
-from gml.book import TrialBook  # isort: skip
-from gml.jobs import State  # isort: skip
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 SMALL = [
