@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from gml.schedulers.job import job_class
 from gml.task import TaskFolder
 
 MANIFEST = "manifest.json"
-RESERVED = ("job_dir", "job_name", "task", "seed", "ckpt_save_path")
+RESERVED = ("job_dir", "job_name", "task", "seed", "ckpt_save_path", "python")
 
 
 class Launcher:
@@ -109,7 +110,8 @@ class Launcher:
         return scores.JobScalars(sources, reward)
 
     def _values(self, assignment: Assignment, name: str, job_dir: Path) -> dict[str, Any]:
-        reserved = (job_dir, name, self._task.name, assignment.seed, self._config.searcher.ckpt_save_path)
+        save_path = self._config.searcher.ckpt_save_path
+        reserved = (job_dir, name, self._task.name, assignment.seed, save_path, sys.executable)
         values: dict[str, Any] = dict(zip(RESERVED, reserved, strict=True))
         for arg in self._config.task.search_args.files:
             source = self._task.source(arg)

@@ -1,0 +1,118 @@
+"""Scores: through pavi, on standard output, as JSON lines, in files, as TensorBoard events."""
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+
+from gml.scores import CsvSource, JobScalars, JsonLinesSource, JsonSource, OutputSource, TensorBoardSource
+from pavi import SummaryWriter, get_latest_scalar
+
+
+def read(source, reward="acc", is_final=True):
+    scalars = JobScalars([source], reward)
+    scalars.read(is_final=is_final)
+    return scalars
+
+
+def output(tmp_path, text, names=("acc",)):
+    source = OutputSource(tmp_path / "log", names)
+    (tmp_path / "log").write_text(text)
+    return source
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("acc: 0.5\n", 0.5),
+        ("noise\n  acc: 5e-1, loss: 3\n", 0.5),
+        ("acc: 0.1\nacc: 0.5", 0.5),
+        ("\x1b progress\racc: 0.5\r\n", 0.5),
+        ("OPTUNA_SCORE: 0.5\nacc: 0.9\n", 0.5),
+        ('{"acc": 0.5, "step": 3}\n', 0.5),
+        ('{"name": "acc", "value": 0.5, "iteration": 3}\n', 0.5),
+        ("ACC: 0.5\n", 0.5),
+        ("the acc: 0.5\n", None),
+        ("acc: 0.5.1\n", None),
+        ("acc 0.5\n{broken\n[1]\n", None),
+        ("acc: inf\n", math.inf),
+    ],
+)
+def test_score_on_standard_output(tmp_path, text, score):
+    assert read(output(tmp_path, text)).score == score
+
+
+def test_names_with_spaces_are_found(tmp_path):
+    assert read(output(tmp_path, "Test Acc: 0.25\n", ["Test Acc"]), "Test Acc").score == 0.25
+
+
+def test_line_that_is_still_being_written_is_read_once_whole(tmp_path):
+    scalars = JobScalars([OutputSource(tmp_path / "log", ["acc"])], "acc")
+    with (tmp_path / "log").open("w") as log:
+        log.write("acc: 0.1\nacc: 0.")
+        log.flush()
+        assert [entry["value"] for entry in scalars.read()] == [0.1]
+        log.write("75\n")
+        log.flush()
+        assert [(e["iteration"], e["value"]) for e in scalars.read()] == [(1, 0.75)]
+
+
+def test_earlier_try_in_the_same_log_does_not_count(tmp_path):
+    (tmp_path / "log").write_text("acc: 9\n")
+    assert read(OutputSource(tmp_path / "log", ["acc"])).score is None
+
+
+def test_json_and_csv_files(tmp_path):
+    (tmp_path / "s.json").write_text(json.dumps({"status": "done", "acc": 0.5, "none": None, "flag": True}))
+    assert read(JsonSource(tmp_path / "s.json")).history.keys() == {"acc"}
+    assert read(JsonSource(tmp_path / "s.json"), is_final=False).score is None
+    (tmp_path / "m.csv").write_text("step,acc,text\n1,0.1,a\n2,,b\n3,0.3,c\n")
+    found = read(CsvSource(tmp_path / "m.csv")).rewards
+    assert [(entry["iteration"], entry["value"]) for entry in found] == [(1, 0.1), (3, 0.3)]
+
+
+@pytest.fixture
+def writer(tmp_path, monkeypatch):
+    monkeypatch.setenv("GML_SCALARS", str(tmp_path / "job" / "scalars.jsonl"))
+    monkeypatch.delenv("MOCK_PAVI", raising=False)
+    return SummaryWriter("ResNet18", session_text="lr: 0.1")
+
+
+def test_pavi_scalars_are_read_back(tmp_path, writer):
+    source = JsonLinesSource(tmp_path / "job" / "scalars.jsonl")
+    for step in range(3):
+        writer.add_scalar("acc", 0.25 * step, step)
+        writer.add_scalar("loss", 1e300, step)
+    history = get_latest_scalar(name="acc")
+    assert [(entry["iteration"], entry["value"]) for entry in history] == [(0, 0.0), (1, 0.25), (2, 0.5)]
+    assert history[0]["created"] > 1_600_000_000_000
+    assert read(JsonLinesSource(tmp_path / "other")).score is None
+    assert read(source).score is None  # made after the lines: they are of an earlier try
+    assert json.loads((tmp_path / "job" / "training.json").read_text())["session_text"] == "lr: 0.1"
+
+
+def test_pavi_writes_events_that_tensorboard_reads(tmp_path, writer):
+    for step in range(3):
+        writer.add_scalar("acc", 0.25 * step, step)
+        writer.add_scalar("large", 1e300, step)
+    scalars = read(TensorBoardSource(tmp_path / "job"))
+    assert [(entry["iteration"], entry["value"]) for entry in scalars.rewards] == [(0, 0.0), (1, 0.25), (2, 0.5)]
+    assert scalars.history["large"][0]["value"] == math.inf
+
+
+def test_pavi_takes_tensors_and_writes_nothing_when_mocked(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOCK_PAVI", "2")
+    monkeypatch.chdir(tmp_path)
+    with SummaryWriter("x") as writer:
+        writer.add_scalar("acc", object(), 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pavi_needs_the_standard_library_only():
+
+    code = (
+        "import sys, pavi; print([m for m in ('numpy', 'torch', 'yaml', 'optuna', 'tensorboard') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
