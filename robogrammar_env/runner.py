@@ -50,7 +50,7 @@ def body_tables(robot: RobotModel, *, terrain_samples: bool) -> dict[str, Any]:
         "joints": [robot.links[index].name for index in robot.joints],
         "signs": frame.signs.tolist(),
         "mains": frame.mains.tolist(),
-        "tip_m": frame.tips[:, 0].tolist(),
+        "tip_m": frame.half_lengths_m.tolist(),
         "tip_radius_m": frame.tip_radius_m.tolist(),
         "group_weights": frame.group_weights.tolist(),
         "members": frame.members.astype(int).tolist(),
