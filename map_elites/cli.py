@@ -59,6 +59,9 @@ def make_parser() -> Parser:
     jobs.add_argument("--train-independent", action="store_true", help="baseline: every individual trains its own PPO")
     jobs.add_argument("--evaluate", metavar="RUN_DIR", type=Path, help="score all elites of a run again")
     jobs.add_argument("--plot", metavar="RUN_DIR", type=Path, help="draw the archive of a run")
+    jobs.add_argument("--replay", metavar="RUN_DIR", type=Path, help="film an elite")
+    jobs.add_argument("--gallery", metavar="RUN_DIR", type=Path, help="draw every elite in its cell")
+    jobs.add_argument("--export", metavar="RUN_DIR", type=Path, help="an elite and its policy for other tools")
     run = parser.add_argument_group("training")
     run.add_argument("--config", metavar="FILE", type=Path, help="YAML settings; flags win over them")
     run.add_argument("--resume", metavar="RUN_DIR", type=Path, help="go on with a run from its newest checkpoint")
@@ -74,6 +77,9 @@ def make_parser() -> Parser:
     run.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="any other setting of the config")
     plot = parser.add_argument_group("with --plot")
     plot.add_argument("--axes", metavar="A,B", help="two descriptors to draw over (default: those of the archive)")
+    elite = parser.add_argument_group("with --replay, --gallery, --export")
+    elite.add_argument("--elite", metavar="ID", type=int, help="which one (default: the fastest)")
+    elite.add_argument("--out", metavar="PATH", type=Path, help="film (.gif, .mp4), picture, or folder to write")
     return parser
 
 
@@ -142,6 +148,10 @@ def _describe(error: OSError) -> str:
 def _job(arguments: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     if arguments.axes and not arguments.plot:
         raise UserError("--axes goes with --plot RUN_DIR")
+    _check_elite_flags(arguments)
+    for name, job in AFTERWARDS.items():
+        if getattr(arguments, name):
+            return job
     if arguments.evaluate:
         return _evaluate
     if arguments.plot:
@@ -199,6 +209,41 @@ def _plot(arguments: argparse.Namespace) -> int:
     names = [name.strip() for name in arguments.axes.split(",")] if arguments.axes else None
     print(plot_run(arguments.plot, names))
     return 0
+
+
+def _check_elite_flags(arguments: argparse.Namespace) -> None:
+    if arguments.elite is not None and not (arguments.replay or arguments.export):
+        raise UserError("--elite goes with --replay RUN_DIR or --export RUN_DIR")
+    if arguments.out and not (arguments.replay or arguments.export or arguments.gallery):
+        raise UserError("--out goes with --replay, --export or --gallery RUN_DIR")
+    if (arguments.replay or arguments.export) and not arguments.out:
+        raise UserError("--out is missing: where the film (walk.gif) or the exported folder goes")
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from map_elites.trainer.elites import replay_elite
+
+    elite, speed_m_s = replay_elite(arguments.replay, arguments.elite, arguments.out)
+    _print(f"{arguments.out}: elite {elite.id} at {speed_m_s:.3f} m/s, {elite.design}")
+    return 0
+
+
+def _gallery(arguments: argparse.Namespace) -> int:
+    from map_elites.trainer.elites import gallery
+
+    print(gallery(arguments.gallery, arguments.out))
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from map_elites.trainer.elites import export_elite
+
+    elite, difference = export_elite(arguments.export, arguments.elite, arguments.out)
+    _print(f"{arguments.out}: elite {elite.id}, {elite.design}; actions equal the trainer's to {difference:.1g}")
+    return 0
+
+
+AFTERWARDS = {"replay": _replay, "gallery": _gallery, "export": _export}
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:

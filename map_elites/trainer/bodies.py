@@ -62,10 +62,10 @@ def body_spec(number: int, design: RobotDesign, config: TrainConfig) -> BodySpec
     )
 
 
-def make_body(spec: BodySpec) -> Body:
-    """Builds a body inside the worker that simulates it."""
+def simulate(spec: BodySpec) -> SimulatedBody:
+    """The simulation of a body."""
     plan: BodyPlan = spec.payload
-    body = SimulatedBody(
+    return SimulatedBody(
         RobotDesign.from_rules(plan.rules),
         terrain=plan.terrain,
         engine=plan.engine,
@@ -73,7 +73,11 @@ def make_body(spec: BodySpec) -> Body:
         reward=plan.reward,
         engine_settings=dict(plan.engine_settings),
     )
-    return cast(Body, body)  # the rooms agree on the shape of a body's description, each has its own class for it
+
+
+def make_body(spec: BodySpec) -> Body:
+    """Builds a body inside the worker that simulates it."""
+    return cast(Body, simulate(spec))  # the rooms agree on a body's description, each has its own class for it
 
 
 def observation_spec(config: TrainConfig) -> ObservationSpec:

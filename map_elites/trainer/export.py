@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from map_elites.trainer.bodies import body_spec, make_body, observation_spec
+from map_elites.trainer.bodies import body_spec, observation_spec, simulate
 from map_elites.trainer.settings import TrainConfig
 from robogrammar_env.design import RobotDesign
 from robogrammar_env.export import write_robot
@@ -35,7 +35,7 @@ def export_design(design: RobotDesign, learner_file: Path, folder: Path, config:
         OSError: something cannot be written.
     """
     policy = load_policy(learner_file, observation_spec(config), config.shared_ppo)
-    body = make_body(body_spec(0, design, config))
+    body = simulate(body_spec(0, design, config))
     try:
         observations = [body.reset(0, training=False)]
         rng = np.random.default_rng(0)
