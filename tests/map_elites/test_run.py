@@ -92,6 +92,12 @@ def test_a_small_run_with_everything_that_follows_it(tmp_path: Path):
     assert code == 0 and f"{summary['num_elites']} elites scored" in out, err
     assert archive_of(folder) == before
 
+    for job, target in (("--gallery", "all.png"), ("--replay", "walk.gif"), ("--export", "out")):
+        code, out, err = finish(trainer(tmp_path, job, "results/a", "--out", target))
+        assert code == 0 and target in out, err
+    assert (tmp_path / "walk.gif").read_bytes()[:3] == b"GIF" and (tmp_path / "all.png").read_bytes()[1:4] == b"PNG"
+    assert (tmp_path / "out" / "robot.urdf").exists() and archive_of(folder) == before
+
     code, out, err = finish(trainer(tmp_path, "--resume", "results/a", "--total-steps", "4000"))
     assert code == 0, err
     again = summary_of(folder)
