@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -170,12 +171,13 @@ def test_killed_main_process_leaves_no_orphan_and_a_run_that_goes_on(tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["--train-shared", "--train-independent"])
-def test_killed_workers_are_replaced_and_counted(tmp_path: Path, kind: str):
-    folder = tmp_path / "results" / "a"
-    process = trainer(tmp_path, kind, "--run-name", "a", "--total-steps", "25000")
+@pytest.mark.parametrize(("kind", "kills", "steps"), [("--train-shared", 20, 80000), ("--train-independent", 4, 25000)])
+def test_killed_workers_are_replaced_and_counted(tmp_path: Path, kind: str, kills: int, steps: int):
+    folder, moment = tmp_path / "results" / "a", random.Random(kills)
+    process = trainer(tmp_path, kind, "--run-name", "a", "--total-steps", steps)
     wait_until(lambda: folder.exists() and "steps/s" in (folder / "training.log").read_text())
-    for kill in range(1, 5):
+    for kill in range(1, kills + 1):
+        time.sleep(moment.uniform(0, 0.5))
         victim = titled(process, "map_elites: worker")[kill % 2]
         victim.kill()
         wait_until(lambda kill=kill: (folder / "training.log").read_text().count("was replaced") >= kill)
@@ -183,7 +185,7 @@ def test_killed_workers_are_replaced_and_counted(tmp_path: Path, kind: str):
     code, _, err = finish(process)
     assert code == 0, err
     summary = summary_of(folder)
-    assert summary["worker_restarts"] == 4 and summary["failed_evaluations"] == 0
+    assert summary["worker_restarts"] == kills and summary["failed_evaluations"] == 0
     assert summary["experience_received"] == summary["experience_used"] + summary["experience_dropped"]
 
 
