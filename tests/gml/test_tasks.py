@@ -86,7 +86,7 @@ def test_winners_are_run_again_on_fresh_seeds(space):
     program = "if [ $GML_SEED -lt 1000 ]; then s={x}; else s=$(( ({x} == 2) * 100 + GML_SEED %% 2 )); fi; echo acc: $s"
     search(space, program, extra="winner_check: {top: 3, seeds: 4}\n")
     found = yaml.safe_load((space.task().path / "winners.yaml").read_text())
-    assert [winner["job"] for winner in found][0] == "job_0001"
+    assert found[0]["job"] == "job_0001"
     assert (found[0]["first"], found[0]["mean"]) == (2.0, 100.5)
     assert sorted(found[0]["scores"]) == [1_000_000, 1_000_001, 1_000_002, 1_000_003]
     assert found[0]["high"] - found[0]["mean"] == pytest.approx(confidence_half_width([100, 101, 100, 101]))
