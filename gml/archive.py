@@ -57,7 +57,9 @@ def clean(task: TaskFolder, gone: Sequence[Row]) -> Path | None:
     _merge_wal(task.db)
     _merge_wal(fresh)
     shutil.copy(task.db, backup)
+    remove_study(task.db)  # its side files too: they do not fit the new file
     fresh.replace(task.db)
+    remove_study(fresh)
     for row in gone:
         shutil.rmtree(task.jobs / row.job, ignore_errors=True)
     return backup

@@ -13,8 +13,8 @@ from gml.config import SearchConfig
 from gml.errors import ConfigError
 from gml.fill import fill
 from gml.jobs import Job
+from gml.jobs.kinds import job_class
 from gml.render import render_file
-from gml.schedulers.job import job_class
 from gml.task import TaskFolder
 
 MANIFEST = "manifest.json"

@@ -28,14 +28,16 @@ class Source(Protocol):
 class _Lines:
     """Complete new lines of a growing file."""
 
-    def __init__(self, file: Path):
+    def __init__(self, file: Path, *, from_start: bool = False):
         self._file = file
-        self._offset = file.stat().st_size if file.exists() else 0
+        self._offset = file.stat().st_size if file.exists() and not from_start else 0
         self._rest = b""
 
     def read(self, *, is_final: bool) -> Iterator[str]:
         try:
             with self._file.open("rb") as stream:
+                if self._file.stat().st_size < self._offset:
+                    self._offset, self._rest = 0, b""  # the program has begun the file anew
                 stream.seek(self._offset)
                 while chunk := stream.read(CHUNK_BYTES):
                     self._offset += len(chunk)
@@ -97,8 +99,8 @@ class CsvSource:
     """A table with a header line; every column of numbers is a scalar."""
 
     def __init__(self, file: Path):
-        """Reads from the start of the file on."""
-        self._lines = _Lines(file)
+        """Reads from the start of the file on: its first line is the header."""
+        self._lines = _Lines(file, from_start=True)
         self._header: list[str] = []
 
     def read(self, *, is_final: bool) -> Iterator[Scalar]:

@@ -1,31 +1,5 @@
-"""The kinds of job by name."""
+"""The kinds of job, under the path that the document gives them."""
 
-import shlex
-
-from gml.errors import ConfigError, unknown
-from gml.jobs import Job
-from gml.jobs.autolink import AutolinkJob
-from gml.jobs.container import ContainerJob
-from gml.jobs.slurm import SlurmJob
+from gml.jobs.kinds import AutolinkJob, ContainerJob, Job, LocalJob, SlurmJob, job_class
 
 __all__ = ["AutolinkJob", "ContainerJob", "Job", "LocalJob", "SlurmJob", "job_class"]
-
-LocalJob = Job
-KINDS: dict[str, type[Job]] = {
-    "LocalJob": LocalJob,
-    "SlurmJob": SlurmJob,
-    "ContainerJob": ContainerJob,
-    "AutolinkJob": AutolinkJob,
-}
-
-
-def job_class(name: str, template: str) -> type[Job]:
-    """Returns the class for `job.type`; a template that starts with srun or sbatch is a Slurm job by itself.
-
-    Raises:
-        ConfigError: unknown name.
-    """
-    if name not in KINDS:
-        raise ConfigError(f"job.type: {unknown('job type', name, KINDS)}")
-    first = shlex.split(template.replace("'", "").replace('"', ""))[:1]
-    return SlurmJob if name == "LocalJob" and first in (["srun"], ["sbatch"]) else KINDS[name]

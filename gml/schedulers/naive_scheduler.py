@@ -16,11 +16,11 @@ from gml.environment import make_slots, mock_mode
 from gml.errors import ConfigError
 from gml.fill import unknown_placeholders
 from gml.jobs import Job, JobPool, Retry, State
+from gml.jobs.kinds import job_class
 from gml.launch import RESERVED, Launcher
 from gml.plugins import import_user_files
 from gml.rows import read_rows
 from gml.schedulers.criteria import build_filter_criterion, build_stop_criterion
-from gml.schedulers.job import job_class
 from gml.schedulers.running import Running
 from gml.schedulers.session import enter
 from gml.searchers import build_searcher

@@ -88,8 +88,9 @@ def test_pavi_scalars_are_read_back(tmp_path, writer):
     history = get_latest_scalar(name="acc")
     assert [(entry["iteration"], entry["value"]) for entry in history] == [(0, 0.0), (1, 0.25), (2, 0.5)]
     assert history[0]["created"] > 1_600_000_000_000
-    assert read(JsonLinesSource(tmp_path / "other")).score is None
-    assert read(source).score is None  # made after the lines: they are of an earlier try
+    assert read(source).score == 0.5
+    late = JsonLinesSource(tmp_path / "job" / "scalars.jsonl")
+    assert read(late).score is None  # what was there before belongs to an earlier try
     assert json.loads((tmp_path / "job" / "training.json").read_text())["session_text"] == "lr: 0.1"
 
 

@@ -84,7 +84,7 @@ def test_evolution_gets_better_than_its_founders(tmp_path, mode):
         {"type": "RandomSearcher"},
         {"type": "TPESampler", "n_startup_trials": 3},
         {"type": "CmaEsSampler"},
-        {"type": "NSGAIISampler", "population_size": 4},
+        {"type": "NSGAIISampler", "population_size": 50},
         {"type": "QMCSampler"},
         {"type": "LamctsSearcher", "dims": 3, "ninits": 4, "leaf_size": 4},
         {"type": "SkoptSearcher", "random_state": 1, "n_initial_points": 3, "base_estimator": "GP"},
