@@ -40,7 +40,7 @@ def test_short_runs_survive(engine, body, terrain):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("terrain", sorted(TERRAINS))
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("engine", ["pybullet", "mujoco"])

@@ -315,6 +315,7 @@ def test_random_bodies_do_not_explode(engine_name):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_many_random_bodies_do_not_explode(engine_name):
     assert explode(engine_name, 200, 128) == []
 
