@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := mujoco,search,dev
+EXTRAS := mujoco,search,data,dev
 ARGS ?=
 
 .PHONY: train test test-slow check setup clean

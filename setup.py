@@ -3,7 +3,8 @@
 from setuptools import find_packages, setup
 
 ENGINE = ["mujoco>=3.3"]
-SEARCH = ["optuna>=5.0,<6", "filelock>=3.13", "optuna-dashboard>=0.20", "scipy>=1.11"]
+SEARCH = ["optuna>=5.0,<6", "cmaes>=0.12", "filelock>=3.13", "optuna-dashboard>=0.20", "scipy>=1.11"]
+DATA = ["minari[hdf5]>=0.5"]
 DEV = [
     "pytest>=8",
     "pytest-timeout>=2.3",
@@ -47,9 +48,10 @@ setup(
     extras_require={
         "mujoco": ENGINE,
         "search": SEARCH,
+        "data": DATA,
         "ray": ["ray>=2.40"],
         "dev": DEV,
-        "all": ENGINE + SEARCH,
+        "all": ENGINE + SEARCH + DATA,
     },
     entry_points={
         "console_scripts": [
