@@ -80,7 +80,7 @@ def score(run: Path) -> dict[str, Any]:
     checkpoints = sorted((run / "checkpoints").iterdir())
     sets = {
         "elites": [read_design(elite["rules"]) for elite in elites],
-        "32 bodies never trained": read_designs(BODIES),
+        "never trained": read_designs(BODIES),
     }
     result: dict[str, Any] = {"run": run.name, "summary": json.loads((run / "summary.json").read_text("utf-8"))}
     for name, designs in sets.items():
@@ -102,7 +102,7 @@ def main() -> None:
     results = []
     for run in runs:
         results.append(score(run))
-        for name in ("elites", "32 bodies never trained"):
+        for name in ("elites", "never trained"):
             row = results[-1][name]
             interval = f"{row['difference_m_s']:.3f} ({row['low_m_s']:.3f} to {row['high_m_s']:.3f})"
             cells = f"{row['untrained_m_s']:.3f} | {row['trained_m_s']:.3f} | {row['best_m_s']:.3f} | {interval}"
