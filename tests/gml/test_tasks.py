@@ -83,7 +83,7 @@ def test_no_finished_job_is_said_plainly(space):
 
 def test_winners_are_run_again_on_fresh_seeds(space):
     # Luck decides in the search; on fresh seeds x = 2 is better.
-    program = "if [ $GML_SEED -lt 1000 ]; then s={x}; else s=$(( ({x} == 2) * 100 + GML_SEED %% 2 )); fi; echo acc: $s"
+    program = "if [ $GML_SEED -lt 1000 ]; then s={x}; else s=$(( ({x} == 2) * 100 + GML_SEED % 2 )); fi; echo acc: $s"
     search(space, program, extra="winner_check: {top: 3, seeds: 4}\n")
     found = yaml.safe_load((space.task().path / "winners.yaml").read_text())
     assert found[0]["job"] == "job_0001"
