@@ -1,5 +1,6 @@
 """Tasks as search-ctl manages them."""
 
+import json
 import socket
 import time
 import urllib.request
@@ -58,7 +59,7 @@ def test_show_answers_quickly_on_ten_thousand_trials(space):
 
 
 def test_clean_removes_failures_and_keeps_the_rest(space):
-    search(space, "if [ {x} = 2 ]; then exit 1; fi; echo 'acc: {x}'", code=1)
+    search(space, "if [ {x} = 2 ] && [ ! -e mended ]; then exit 1; fi; echo 'acc: {x}'", code=1)
     assert "1 trials would go (dry run)" in space.call("ctl", "clean", "-t", "t", "--dry-run")
     assert len(space.rows()) == 4
     space.call("ctl", "clean", "-t", "t")
@@ -69,9 +70,13 @@ def test_clean_removes_failures_and_keeps_the_rest(space):
     ]
     assert len(list(space.task().path.glob("study.*.db"))) == 1
     assert not (space.task().jobs / "job_0001").exists()
+    space.write("mended", "")
     space.call("run", "-t", "t", "config.yaml", "--resume")  # the failed point of the grid is free again
+    assert [(row.value, row.job) for row in space.rows()][3:] == [(2.0, "job_0004")]  # job_0003 keeps its folder
     assert sorted(row.value for row in space.rows()) == [1.0, 2.0, 3.0, 4.0]
-    assert len({row.job for row in space.rows()}) == 4
+    for row in space.rows():
+        manifest = json.loads((space.task().jobs / row.job / "manifest.json").read_text())
+        assert (manifest["arg_dict"], manifest["seed"]) == (row.entry["arg_dict"], row.entry["seed"])
 
 
 def test_no_finished_job_is_said_plainly(space):
