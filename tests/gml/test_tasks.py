@@ -82,6 +82,15 @@ def test_clean_removes_failures_and_keeps_the_rest(space):
         assert (manifest["arg_dict"], manifest["seed"]) == (row.entry["arg_dict"], row.entry["seed"])
 
 
+def test_clean_makes_a_retry_the_only_try(space):
+    search(space, "if [ {x} = 2 ] && [ ! -e mended ]; then exit 1; fi; echo 'acc: {x}'", code=1)
+    space.write("mended", "")
+    space.call("run", "-t", "t", "config.yaml", "--resume")
+    assert [row.is_try for row in space.rows()] == [True, True, True, True, False]
+    space.call("ctl", "clean", "-t", "t")
+    assert [(row.value, row.is_try) for row in space.rows()] == [(1.0, True), (3.0, True), (4.0, True), (2.0, True)]
+
+
 def test_no_finished_job_is_said_plainly(space):
     out = search(space, "exit 1", code=1)
     assert "4 jobs failed" in out
