@@ -11,7 +11,7 @@ from pathlib import Path
 
 import optuna
 
-from gml.book import TrialBook
+from gml.book import ATTRIBUTE, TrialBook, entry_of
 from gml.config import read_config
 from gml.errors import DamagedError, UserError
 from gml.jobs import State
@@ -49,7 +49,10 @@ def clean(task: TaskFolder, gone: Sequence[Row]) -> Path | None:
         return None
     close_dead(task, State.ERROR, "its scheduler died")
     numbers = {row.number for row in gone}
-    kept = [trial for trial in open_study(task.db).get_trials(deepcopy=False) if trial.number not in numbers]
+    kept = [trial for trial in open_study(task.db).get_trials() if trial.number not in numbers]
+    for trial in kept:  # what a job was a retry of goes, and another trial gets that number
+        entry = {key: item for key, item in entry_of(trial).items() if key != "retry_of"}
+        trial.user_attrs = {**trial.user_attrs, ATTRIBUTE: entry}
     fresh, backup = task.path / "clean.db", task.path / f"study.{datetime.now():%Y%m%d%H%M%S}.db"
     remove_study(fresh)
     create_study(fresh, task.name, maximize=mode_of(task)[1])

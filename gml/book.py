@@ -18,6 +18,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from gml.jobs import State
+from gml.rows import job_offset
 from gml.searchers import BaseSearcher
 from gml.space import SearchSpace
 from gml.study import LOCK_TIMEOUT_S, open_study
@@ -33,21 +34,23 @@ class Assignment:
     """A configuration that is to be run.
 
     Attributes:
-        number: of the trial; also in the name of the job.
+        number: of the trial.
         arg_dict: values by name.
         seed: seed of the job.
         retry_of: trial that failed and is run again, None for a new configuration.
+        job_number: the number in the name of the job, if not that of the trial.
     """
 
     number: int
     arg_dict: Mapping[str, Any]
     seed: int
     retry_of: int | None = None
+    job_number: int | None = None
 
     @property
     def job_name(self) -> str:
         """Name and folder of the job."""
-        return f"job_{self.number:04d}"
+        return f"job_{self.number if self.job_number is None else self.job_number:04d}"
 
 
 class TrialBook:
@@ -80,6 +83,7 @@ class TrialBook:
         self._counts = sqlite3.connect(f"file:{db}?mode=ro", uri=True, timeout=LOCK_TIMEOUT_S)
         self._num_trials, self._has_waiting = 0, False
         self._num_tries: int | None = None
+        self._job_offset = job_offset((t.number, entry_of(t)) for t in self.trials())
         self._mine: dict[int, tuple[int, dict[str, Any]]] = {}  # number -> id and entry of what we run
         self.maximize = searcher.maximize
 
@@ -135,7 +139,9 @@ class TrialBook:
 
     def _assignment(self, number: int, params: Mapping[str, Any], entry: Mapping[str, Any]) -> Assignment:
         arg_dict = self._space.arg_dict(self._space.config(params))
-        return Assignment(number, arg_dict, entry.get("seed", self._seed + number), entry.get("retry_of"))
+        job_number = number + self._job_offset
+        seed = entry.get("seed", self._seed + job_number)
+        return Assignment(number, arg_dict, seed, entry.get("retry_of"), job_number)
 
     def _first_entry(self, assignment: Assignment) -> dict[str, Any]:
         entry = {"job": assignment.job_name, "scheduler": self.scheduler, "seed": assignment.seed}

@@ -197,14 +197,15 @@ def best(options: argparse.Namespace) -> int:
 
 
 def dashboard(options: argparse.Namespace) -> int:
-    """Serves the page until Ctrl-C."""
-    from optuna_dashboard import run_server
+    """Serves the page until Ctrl-C or SIGTERM."""
+    from optuna_dashboard import wsgi
 
+    from gml.serve import serve
     from gml.study import open_storage
 
     task = TaskFolder.existing(options.task)
     print(f"http://{options.host}:{options.port}/dashboard/studies/1 (Ctrl-C ends it)", flush=True)
-    run_server(open_storage(task.db), host=options.host, port=options.port)
+    serve(wsgi(open_storage(task.db)), options.host, options.port)
     return 0
 
 

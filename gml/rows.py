@@ -4,9 +4,10 @@ Reads the tables of Optuna's SQLite storage; a test holds it equal to what Optun
 """
 
 import json
+import re
 import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from gml.errors import DamagedError
 from gml.jobs.job import State
 
 STATES = {"WAITING": State.PENDING, "RUNNING": State.RUNNING, "COMPLETE": State.FINISHED, "PRUNED": State.EARLY_STOPPED}
+JOB_NAME = re.compile(r"job_(\d+)")
 QUERY = """
 SELECT trials.number, trials.state, trial_values.value, attributes.value_json,
        trials.datetime_start, trials.datetime_complete
@@ -36,6 +38,7 @@ class Row:
         value: its score; None without one.
         entry: what gml keeps with it: job, seed, arg_dict, reason, ...
         seconds: from start to end.
+        job_number: the number in the name of its job, if not that of the trial and if it has none yet.
     """
 
     number: int
@@ -43,11 +46,13 @@ class Row:
     value: float | None
     entry: dict[str, Any]
     seconds: float | None
+    job_number: int | None = None
 
     @property
     def job(self) -> str:
         """Name of its job; for one that waits, what it will be."""
-        return self.entry.get("job", f"job_{self.number:04d}")
+        number = self.number if self.job_number is None else self.job_number
+        return self.entry.get("job", f"job_{number:04d}")
 
     @property
     def is_try(self) -> bool:
@@ -73,7 +78,19 @@ def read_rows(db: Path, is_live: Callable[[str], bool] = lambda _: True) -> list
     except sqlite3.Error as error:
         raise DamagedError(f"{db} is no readable study: {error}") from error
     alive: dict[str, bool] = {}
-    return [_row(line, is_live, alive) for line in found]
+    rows = [_row(line, is_live, alive) for line in found]
+    offset = job_offset((row.number, row.entry) for row in rows)
+    return [replace(row, job_number=row.number + offset) for row in rows] if offset else rows
+
+
+def job_offset(entries: Iterable[tuple[int, dict[str, Any]]]) -> int:
+    """Returns how far new jobs' numbers are ahead of their trials': `clean` numbers trials anew, but not jobs.
+
+    Args:
+        entries: number of every trial and what gml keeps with it.
+    """
+    jobs = [(number, JOB_NAME.fullmatch(entry.get("job", ""))) for number, entry in entries]
+    return max((int(job[1]) - number for number, job in jobs if job), default=0)
 
 
 def _row(line: tuple, is_live: Callable[[str], bool], alive: dict[str, bool]) -> Row:

@@ -4,10 +4,14 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 
 from gml.jobs.job import Job, State
 
 ASK_LIMIT_S = 20.0
+SETTLE_LIMIT_S = 10.0  # a job that srun has left is RUNNING or COMPLETING for a moment, which hides how it ended
+SETTLE_POLL_S = 0.1
+UNSETTLED = ("RUNNING", "COMPLETING")
 # State in `scontrol show job` -> ours. COMPLETED and FAILED follow from the exit code.
 STATES = {
     "TIMEOUT": (State.KILLED, "Slurm time limit", "timeout"),
@@ -47,9 +51,17 @@ class SlurmJob(Job):
         return f"scancel --name={shlex.quote(self.name)}" if shutil.which("scancel") else ""
 
     def outcome(self, returncode: int) -> tuple[State, str, str]:
-        """Returns what Slurm says of the job, else what its exit code says."""
-        told = self._slurm_state() if returncode else ""
-        return STATES.get(told) or super().outcome(returncode)
+        """Returns what Slurm says of the job, else what its exit code says.
+
+        Slurm is asked after exit code 0 too: srun can return it for a job that was cancelled while its step started.
+        """
+        return STATES.get(self._settled_state()) or super().outcome(returncode)
+
+    def _settled_state(self) -> str:
+        end = time.monotonic() + SETTLE_LIMIT_S
+        while (told := self._slurm_state()) in UNSETTLED and time.monotonic() < end:
+            time.sleep(SETTLE_POLL_S)
+        return told
 
     def _slurm_state(self) -> str:
         if not shutil.which("scontrol"):

@@ -73,8 +73,20 @@ def test_cancelled_slurm_job_is_killed(slurm, tmp_path):
     job.start()
     wait_for(lambda: job.name in slurm_jobs())
     subprocess.run(["scancel", f"--name={job.name}"], check=True)
-    assert job.wait(60) == State.KILLED
-    assert job.reason == "cancelled in Slurm"
+    assert (job.wait(60), job.reason) == (State.KILLED, "cancelled in Slurm")
+
+
+@pytest.mark.parametrize("returncode", [0, 143])  # srun has been seen to exit with 0 after a cancelled start
+def test_slurm_is_asked_until_it_says_how_a_job_ended(tmp_path, monkeypatch, returncode):
+    asked = tmp_path / "asked"
+    (tmp_path / "scontrol").write_text(
+        f"#!/bin/sh\nstate=CANCELLED; [ -e {asked} ] || state=COMPLETING; touch {asked}\n"
+        'echo "JobId=1 JobName=other JobState=FAILED"; echo "JobId=2 JobName=mine UserId=x JobState=$state"\n'
+    )
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    job = SlurmJob("command", "mine", job_dir=tmp_path)
+    assert job.outcome(returncode) == (State.KILLED, "cancelled in Slurm", "")
 
 
 @pytest.mark.slow

@@ -1,9 +1,13 @@
 """Tasks as search-ctl manages them."""
 
+import contextlib
+import json
 import socket
+import threading
 import time
 import urllib.request
 from datetime import datetime
+from http.client import HTTPException
 
 import optuna
 import pytest
@@ -58,7 +62,7 @@ def test_show_answers_quickly_on_ten_thousand_trials(space):
 
 
 def test_clean_removes_failures_and_keeps_the_rest(space):
-    search(space, "if [ {x} = 2 ]; then exit 1; fi; echo 'acc: {x}'", code=1)
+    search(space, "if [ {x} = 2 ] && [ ! -e mended ]; then exit 1; fi; echo 'acc: {x}'", code=1)
     assert "1 trials would go (dry run)" in space.call("ctl", "clean", "-t", "t", "--dry-run")
     assert len(space.rows()) == 4
     space.call("ctl", "clean", "-t", "t")
@@ -69,9 +73,22 @@ def test_clean_removes_failures_and_keeps_the_rest(space):
     ]
     assert len(list(space.task().path.glob("study.*.db"))) == 1
     assert not (space.task().jobs / "job_0001").exists()
+    space.write("mended", "")
     space.call("run", "-t", "t", "config.yaml", "--resume")  # the failed point of the grid is free again
+    assert [(row.value, row.job) for row in space.rows()][3:] == [(2.0, "job_0004")]  # job_0003 keeps its folder
     assert sorted(row.value for row in space.rows()) == [1.0, 2.0, 3.0, 4.0]
-    assert len({row.job for row in space.rows()}) == 4
+    for row in space.rows():
+        manifest = json.loads((space.task().jobs / row.job / "manifest.json").read_text())
+        assert (manifest["arg_dict"], manifest["seed"]) == (row.entry["arg_dict"], row.entry["seed"])
+
+
+def test_clean_makes_a_retry_the_only_try(space):
+    search(space, "if [ {x} = 2 ] && [ ! -e mended ]; then exit 1; fi; echo 'acc: {x}'", code=1)
+    space.write("mended", "")
+    space.call("run", "-t", "t", "config.yaml", "--resume")
+    assert [row.is_try for row in space.rows()] == [True, True, True, True, False]
+    space.call("ctl", "clean", "-t", "t")
+    assert [(row.value, row.is_try) for row in space.rows()] == [(1.0, True), (3.0, True), (4.0, True), (2.0, True)]
 
 
 def test_no_finished_job_is_said_plainly(space):
@@ -83,7 +100,7 @@ def test_no_finished_job_is_said_plainly(space):
 
 def test_winners_are_run_again_on_fresh_seeds(space):
     # Luck decides in the search; on fresh seeds x = 2 is better.
-    program = "if [ $GML_SEED -lt 1000 ]; then s={x}; else s=$(( ({x} == 2) * 100 + GML_SEED %% 2 )); fi; echo acc: $s"
+    program = "if [ $GML_SEED -lt 1000 ]; then s={x}; else s=$(( ({x} == 2) * 100 + GML_SEED % 2 )); fi; echo acc: $s"
     search(space, program, extra="winner_check: {top: 3, seeds: 4}\n")
     found = yaml.safe_load((space.task().path / "winners.yaml").read_text())
     assert found[0]["job"] == "job_0001"
@@ -159,18 +176,47 @@ def test_log_is_not_kept_when_not_wanted(space):
     assert not list(space.task().jobs.rglob("training.log"))
 
 
-def test_dashboard_serves_the_study(space):
+@pytest.fixture
+def dashboard(space):
+    """The process of a dashboard on a small study, and its address."""
     search(space, "echo 'acc: {x}'")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = space.start("ctl", "dashboard", "-t", "t", "--port", str(port))
+    yield server, f"http://127.0.0.1:{port}"
+    server.kill()
+    server.communicate()
+
+
+def test_dashboard_serves_the_study(space, dashboard):
+    server, address = dashboard
+    assert f'"{space.task().name}"' in fetch(f"{address}/api/studies").replace("study_name", "")
+    with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))):  # as browsers do, and say nothing
+        assert "<html" in fetch(f"{address}/dashboard/studies/1").lower()
+    server.terminate()
+    server.communicate(timeout=30)
+
+
+def test_dashboard_ends_while_it_is_asked(dashboard):
+    server, address = dashboard
+    fetch(f"{address}/api/studies")
+    asking = threading.Thread(target=ask_until_gone, args=(f"{address}/api/studies",))
+    asking.start()
+    time.sleep(0.2)
+    server.terminate()
     try:
-        assert f'"{space.task().name}"' in fetch(f"http://127.0.0.1:{port}/api/studies").replace("study_name", "")
-        assert "<html" in fetch(f"http://127.0.0.1:{port}/dashboard/studies/1").lower()
-    finally:
-        server.terminate()
         server.communicate(timeout=30)
+    finally:
+        server.kill()
+        asking.join()
+    assert server.returncode == 0
+
+
+def ask_until_gone(url):
+    with contextlib.suppress(OSError, HTTPException):
+        while True:
+            urllib.request.urlopen(url, timeout=10).close()
 
 
 def fetch(url, limit_s=60.0):
