@@ -29,7 +29,7 @@ class Descriptor(NamedTuple):
 
 DESCRIPTORS: dict[str, Descriptor] = {
     "ground_contact_share": Descriptor("share of the feet (last leg links) that touch the ground", "1", 0.0, 1.0),
-    "body_height": Descriptor("height of the base's centre above the ground under it", "m", 0.0, 0.4),
+    "body_height": Descriptor("height of the base's centre above the ground under it", "m", 0.0, 0.3),
     "body_height_ratio": Descriptor("the same over its value at rest", "1", 0.0, 1.5),
     "pitch_rms_rad": Descriptor("root mean square of the base's pitch", "rad", 0.0, 1.0),
     "roll_rms_rad": Descriptor("root mean square of the base's roll", "rad", 0.0, 1.0),

@@ -47,7 +47,8 @@ def test_episodes_go_on_across_segments() -> None:
     second = one.rollout()[1]
     assert second.body_id == 1
     assert second.globals[0, 0] == pytest.approx(first.globals[-1, 0])
-    assert second.running_return[0] == pytest.approx(0.99 * first.running_return[-1] + second.rewards[0], rel=1e-5)
+    expected = config.ppo.gamma * first.running_return[-1] + second.rewards[0]
+    assert second.running_return[0] == pytest.approx(expected, rel=1e-5)
     reports = [event for event in one.take_events() if isinstance(event, EpisodeReport)]
     assert [report.steps for report in reports if report.body_id == 1] == [50]
 
