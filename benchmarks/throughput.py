@@ -69,7 +69,7 @@ def measure_raw(specs: list[BodySpec], *, processes: int, seconds: float) -> dic
     }
 
 
-def processor_seconds(supervisor: ProcessSupervisor) -> dict[str, float]:
+def processor_seconds() -> dict[str, float]:
     """Processor time so far of the learner and of all workers."""
     seconds = {"learner": 0.0, "workers": 0.0}
     for process in psutil.Process().children(recursive=True):
@@ -102,9 +102,9 @@ def measure_learning(config: TrainConfig, specs: list[BodySpec], *, workers: int
         while not poll_for(supervisor, 0.5):  # until the first update is done
             pass
         poll_for(supervisor, 0.3 * seconds)
-        steps, start, before = supervisor.env_steps, time.perf_counter(), processor_seconds(supervisor)
+        steps, start, before = supervisor.env_steps, time.perf_counter(), processor_seconds()
         metrics = poll_for(supervisor, seconds)
-        wall, steps, after = time.perf_counter() - start, supervisor.env_steps - steps, processor_seconds(supervisor)
+        wall, steps, after = time.perf_counter() - start, supervisor.env_steps - steps, processor_seconds()
     finally:
         supervisor.stop()
     return {

@@ -17,10 +17,10 @@ from shared_ppo.learning_loop import LearningLoop
 from shared_ppo.messages import EvaluateOrder, Event, LearnerUpdate, TrainOrder
 from shared_ppo.rollout import RolloutWorker
 from shared_ppo.run_state import RunState, Start
-from shared_ppo.supervision import EvaluationShares, process_memory
+from shared_ppo.supervision import EvaluationShares, RunView, process_memory
 
 
-class InProcessSupervisor:
+class InProcessSupervisor(RunView):
     """Everything in this process, one round per `poll`: for debugging, for tests, and for one-off training.
 
     Gives bit by bit the results of `ProcessSupervisor` in sync mode with the same number of workers.
@@ -109,24 +109,6 @@ class InProcessSupervisor:
         if metrics is not None:
             self._events.append(LearnerUpdate(metrics))
 
-    @property
-    def env_steps(self) -> int:
-        """Control steps so far, those before a resume included."""
-        return self._run.env_steps
-
-    @property
-    def policy_version(self) -> int:
-        """Version of the newest weights."""
-        return self._run.weights.version
-
-    def counters(self) -> dict[str, int]:
-        """Control steps sent, received, used and dropped."""
-        return self._run.counters.as_dict()
-
-    def checkpoint(self, path: Path) -> None:
-        """Writes learner and counters to a file."""
-        self._run.save(path)
-
     def freeze(self) -> None:
         """Ends training: the learner uses what is left and publishes the last version."""
         self._orders = {}
@@ -145,7 +127,3 @@ class InProcessSupervisor:
     def memory_report(self) -> dict[str, dict[str, int]]:
         """Memory of this process in bytes."""
         return {"main": process_memory(psutil.Process())}
-
-    def memory_bytes(self) -> int:
-        """Memory of this process in bytes."""
-        return self.memory_report()["main"]["pss"]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import psutil
 
 from shared_ppo.messages import EvaluateOrder, Event, TrainOrder
+
+if TYPE_CHECKING:
+    from shared_ppo.run_state import RunState
 
 
 class Supervisor(Protocol):
@@ -52,6 +55,38 @@ class Supervisor(Protocol):
 
     def memory_bytes(self) -> int:
         """Memory of all processes, shared pages counted once."""
+
+
+class RunView:
+    """What a supervisor knows of its run from the run's shared memory, wherever workers and learner are."""
+
+    _run: RunState
+
+    @property
+    def env_steps(self) -> int:
+        """Control steps so far, those before a resume included."""
+        return self._run.env_steps
+
+    @property
+    def policy_version(self) -> int:
+        """Version of the newest weights."""
+        return self._run.weights.version
+
+    def counters(self) -> dict[str, int]:
+        """Control steps sent, received, used and dropped."""
+        return self._run.counters.as_dict()
+
+    def checkpoint(self, path: Path) -> None:
+        """Writes learner and counters to a file, from shared memory: at once, whatever the processes do."""
+        self._run.save(path)
+
+    def memory_report(self) -> dict[str, dict[str, int]]:
+        """Memory of each process in bytes; each supervisor knows which processes it has."""
+        raise NotImplementedError
+
+    def memory_bytes(self) -> int:
+        """Memory of all processes, shared pages counted once."""
+        return sum(memory["pss"] for memory in self.memory_report().values())
 
 
 class EvaluationShares:

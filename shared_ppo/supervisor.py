@@ -43,7 +43,7 @@ from shared_ppo.messages import (
 from shared_ppo.process import end_processes, process_context
 from shared_ppo.run_state import RunState, Start, require_shared_memory
 from shared_ppo.segment import segment_layout
-from shared_ppo.supervision import EvaluationShares, Supervisor, process_memory
+from shared_ppo.supervision import EvaluationShares, RunView, Supervisor, process_memory
 
 __all__ = ["ProcessSupervisor", "Supervisor"]
 
@@ -73,7 +73,7 @@ class _WorkerRecord:
         self.token: int | None = 0
 
 
-class ProcessSupervisor:
+class ProcessSupervisor(RunView):
     """Workers and learner as processes of their own; this process only watches them, inside `poll`.
 
     In async mode workers and learner run freely. In sync mode every `poll` is one round: all workers act with the
@@ -205,24 +205,6 @@ class ProcessSupervisor:
 
     # --- what is known ------------------------------------------------------------------------------------------
 
-    @property
-    def env_steps(self) -> int:
-        """Control steps so far, those before a resume included."""
-        return self._run.env_steps
-
-    @property
-    def policy_version(self) -> int:
-        """Version of the newest weights."""
-        return self._run.weights.version
-
-    def counters(self) -> dict[str, int]:
-        """Control steps sent, received, used and dropped."""
-        return self._run.counters.as_dict()
-
-    def checkpoint(self, path: Path) -> None:
-        """Writes learner and counters to a file, from shared memory: at once, whatever the processes do."""
-        self._run.save(path)
-
     def memory_report(self) -> dict[str, dict[str, int]]:
         """Memory of each process in bytes: "pss" with shared pages split among their users, "uss" its own."""
         main, report = psutil.Process(), {}
@@ -234,10 +216,6 @@ class ProcessSupervisor:
             except psutil.Error:
                 continue
         return report
-
-    def memory_bytes(self) -> int:
-        """Memory of all processes, shared pages counted once."""
-        return sum(memory["pss"] for memory in self.memory_report().values())
 
     # --- watching -----------------------------------------------------------------------------------------------
 
