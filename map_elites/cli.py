@@ -71,7 +71,10 @@ def make_parser() -> Parser:
     run.add_argument("--max-workers", metavar="N", help="worker processes (default: 75 %% of the cores)")
     run.add_argument("--total-steps", metavar="N", help="control steps over all workers, evaluation included")
     run.add_argument("--terrain", metavar="NAME", help="terrain (default: flat)")
-    run.add_argument("--engine", metavar="NAME", help="physics engine (default: pybullet)")
+    run.add_argument("--engine", metavar="NAME", help="physics engine that scores (default: pybullet)")
+    run.add_argument(
+        "--training-engine", metavar="NAME", help="physics engine that trains (default: mujoco if it is installed)"
+    )
     run.add_argument("--mode", metavar="sync|async", help="sync is reproducible: same seed, same archive")
     run.add_argument("--log-file", metavar="FILE", help="second copy of the log (default: ./training.log)")
     run.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="any other setting of the config")

@@ -197,6 +197,7 @@ FLAGS = {  # flag -> setting
     "total_steps": "run.total_steps",
     "terrain": "environment.terrain",
     "engine": "environment.engine",
+    "training_engine": "environment.training_engine",
     "mode": "run.mode",
     "log_file": "run.log_file",
 }

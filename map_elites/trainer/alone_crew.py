@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import connection
 from pathlib import Path
@@ -33,15 +33,17 @@ class Job:
 
     Attributes:
         order_id: Names the answer.
-        specs: The bodies; one if it is to be trained.
+        specs: The bodies to score.
+        training_specs: The one that is to be trained first, in the engine that trains; none only scores.
         seeds: Episodes of the evaluation.
-        steps: Training steps; 0 evaluates only.
+        steps: Training steps.
         seed: Of learner and training.
         policies: File of each body's policy: written after training, read for an evaluation.
     """
 
     order_id: int
     specs: tuple[BodySpec, ...]
+    training_specs: tuple[BodySpec, ...]
     seeds: tuple[int, ...]
     steps: int
     seed: int
@@ -67,7 +69,7 @@ def run_job(job: Job, config: TrainConfig, on_steps: Callable[[int], None]) -> A
         config: All settings.
         on_steps: Told the control steps of this job so far, again and again.
     """
-    if job.steps:
+    if job.training_specs:
         return _train(job, config, on_steps)
     results: dict[int, list[dict[str, float]]] = {}
     failed: dict[int, str] = {}
@@ -88,7 +90,7 @@ def run_job(job: Job, config: TrainConfig, on_steps: Callable[[int], None]) -> A
 
 def _train(job: Job, config: TrainConfig, on_steps: Callable[[int], None]) -> Answer:
     """Trains one body from scratch for its steps, then scores it."""
-    (spec,) = job.specs
+    (spec,) = job.training_specs
     settings = alone_settings(config, job.steps)
     supervisor = _supervisor(settings, config, seed=job.seed)
     supervisor.start()
@@ -249,7 +251,8 @@ class AloneCrew:
         numbers = (command.body,) if isinstance(command, AloneCommand) else command.bodies
         job = Job(
             order_id=command.body if isinstance(command, AloneCommand) else command.order_id,
-            specs=tuple(body_spec(n, self._design_of(n), self._config) for n in numbers),
+            specs=self._specs(numbers),
+            training_specs=self._specs(numbers, training=True) if isinstance(command, AloneCommand) else (),
             seeds=command.seeds,
             steps=command.steps if isinstance(command, AloneCommand) else 0,
             seed=(self._config.run.seed * 1_000_003 + numbers[0]) % 2**31 if numbers else 0,
@@ -257,6 +260,9 @@ class AloneCrew:
         )
         assert isinstance(command, AloneCommand | EvaluationOrder)
         self._waiting.append(job)
+
+    def _specs(self, numbers: Sequence[int], *, training: bool = False) -> tuple[BodySpec, ...]:
+        return tuple(body_spec(n, self._design_of(n), self._config, training=training) for n in numbers)
 
     def policy_path(self, number: int) -> Path:
         """File of an individual's policy."""

@@ -46,16 +46,17 @@ class SimulatedBody(Simulation):
         return super().reset(None if reference else seed, training=training)
 
 
-def body_spec(number: int, design: RobotDesign, config: TrainConfig) -> BodySpec:
-    """A design on its way to a worker."""
+def body_spec(number: int, design: RobotDesign, config: TrainConfig, *, training: bool = False) -> BodySpec:
+    """A design on its way to a worker, in the engine that scores or, for `training`, in the one that trains."""
     environment = config.environment
+    engine = environment.trains_in if training else environment.engine
     return BodySpec(
         number,
         BodyPlan(
             rules=design.rules,
             terrain=environment.terrain,
-            engine=environment.engine,
-            engine_settings=dict(environment.engine_settings),
+            engine=engine,
+            engine_settings=dict(environment.engine_settings) if engine == environment.engine else {},
             episode=config.episode,
             reward=config.reward,
         ),

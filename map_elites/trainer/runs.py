@@ -117,6 +117,7 @@ class MAPElitesEvolutionTrainer:
             parts = make_parts(self.config, folder, checkpoint=checkpoint, state=state, totals=totals)
             self._write_settings(folder)
             log.info("%s: %s", "going on" if state else "starting", self.config)
+            log.info("trains in %s, scores in %s", self.config.environment.trains_in, self.config.environment.engine)
             reporter = Reporter(
                 folder,
                 run_log,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from shared_ppo.config import (
     WorkerConfig,
 )
 
+FAST_ENGINE = "mujoco"  # the cheapest engine; also the module that it needs
+
 
 @dataclass(frozen=True)
 class EnvironmentConfig:
@@ -41,21 +44,34 @@ class EnvironmentConfig:
 
     Attributes:
         terrain: Name of a terrain.
-        engine: Name of a physics engine.
-        engine_settings: Keyword arguments of the engine.
+        engine: Name of the physics engine that scores.
+        engine_settings: Keyword arguments of that engine.
+        training_engine: Name of the engine that trains; "auto" is `FAST_ENGINE` where it is installed, else `engine`.
     """
 
     terrain: str = "flat"
     engine: str = "pybullet"
     engine_settings: Mapping[str, float] = field(default_factory=dict)
+    training_engine: str = "auto"
 
     def __post_init__(self) -> None:
         problems = []
-        for what, name, known in (("terrain", self.terrain, TERRAINS), ("engine", self.engine, ENGINES)):
+        for where, what, name, known in (
+            ("terrain", "terrain", self.terrain, TERRAINS),
+            ("engine", "engine", self.engine, ENGINES),
+            ("training_engine", "engine", self.training_engine, ("auto", *ENGINES)),
+        ):
             if name not in known:
-                problems.append(f"{what}: {unknown_name(what, name, known)}")
+                problems.append(f"{where}: {unknown_name(what, name, known)}")
         if problems:
             raise ConfigError(problems)
+
+    @property
+    def trains_in(self) -> str:
+        """Name of the engine that trains."""
+        if self.training_engine != "auto":
+            return self.training_engine
+        return FAST_ENGINE if find_spec(FAST_ENGINE) else self.engine
 
 
 @dataclass(frozen=True)

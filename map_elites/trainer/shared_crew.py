@@ -94,14 +94,14 @@ class SharedCrew:
     def carry_out(self, command: Any) -> None:
         """Turns a command into an order."""
         if isinstance(command, TrainCommand):
-            self._supervisor.train(command.worker, TrainOrder(self._specs(command.bodies)))
+            self._supervisor.train(command.worker, TrainOrder(self._specs(command.bodies, training=True)))
         elif isinstance(command, EvaluationOrder):
             self._supervisor.evaluate(EvaluateOrder(command.order_id, self._specs(command.bodies), command.seeds))
         else:
             raise TypeError(f"no such command here: {command!r}")
 
-    def _specs(self, bodies: tuple[int, ...]) -> tuple[BodySpec, ...]:
-        return tuple(body_spec(number, self._design_of(number), self._config) for number in bodies)
+    def _specs(self, bodies: tuple[int, ...], *, training: bool = False) -> tuple[BodySpec, ...]:
+        return tuple(body_spec(n, self._design_of(n), self._config, training=training) for n in bodies)
 
     def poll(self, timeout_s: float) -> list[CrewEvent]:
         """What happened, in the words of the search.

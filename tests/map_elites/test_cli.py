@@ -42,6 +42,7 @@ BAD = [
     (("--train-shared", "--mode", "fast"), "run.mode: wants one of async, sync; got 'fast'"),
     (("--train-shared", "--terrain", "flatt"), "unknown terrain 'flatt', did you mean 'flat'?"),
     (("--train-shared", "--engine", "bullet"), "unknown engine 'bullet'"),
+    (("--train-shared", "--training-engine", "mojoco"), "engine 'mojoco', did you mean 'mujoco'?"),
     (("--train-shared", "--run-name", "a/b"), "--run-name"),
     (("--train-shared", "--run-name", ".."), "--run-name"),
     (("--train-shared", "--run-name", ""), "--run-name"),
