@@ -91,7 +91,7 @@ def describe(robot: RobotModel) -> BodyDescription:
 
 def clipped(values: np.ndarray) -> np.ndarray:
     """Values within +-5 as float32."""
-    return np.minimum(np.maximum(values, -CLIP), CLIP).astype(np.float32)
+    return values.clip(-CLIP, CLIP).astype(np.float32)
 
 
 def _owners(robot: RobotModel) -> np.ndarray:

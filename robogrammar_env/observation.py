@@ -11,6 +11,7 @@ mirrored joints are multiplied by -1 here, so that equal actions mean mirrored m
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -68,8 +69,9 @@ class BodyFrame:
         tip_radius_m: (n,) its radius.
         group_weights: (n, L) averages link values into those of each group's centre of mass.
         members: (n + 1, L) bool, the links of each group; the last row is the root's.
-        max_torque_n_m: (n,) limit of each motor.
-        on_root: (m,) indices of the joints that hang on the root.
+        owners: (L,) row of `members` that each link is in.
+        hangs_on: (n, n) 1 where a joint's parent joint is; a row of 0 where it hangs on the root.
+        angle_scale, speed_scale, torque_scale: (n,) from a joint's angle, velocity and torque to its columns, signed.
         length_m: L above.
         speed_m_s: sqrt(g L).
         rest_height_m: height of the base at rest.
@@ -82,8 +84,11 @@ class BodyFrame:
     tip_radius_m: np.ndarray
     group_weights: np.ndarray
     members: np.ndarray
-    max_torque_n_m: np.ndarray
-    on_root: np.ndarray
+    owners: np.ndarray
+    hangs_on: np.ndarray
+    angle_scale: np.ndarray
+    speed_scale: np.ndarray
+    torque_scale: np.ndarray
     length_m: float
     speed_m_s: float
     rest_height_m: float
@@ -94,17 +99,20 @@ def body_frame(robot: RobotModel) -> BodyFrame:
     mains = np.array(robot.joints, dtype=int)
     members = groups(robot)
     weights = members[:-1] * np.array([link.mass_kg for link in robot.links])
-    description, length_m = describe(robot), size_m(robot)
+    description, length_m, signs = describe(robot), size_m(robot), mirror_signs(robot)
     return BodyFrame(
         description=description,
-        signs=mirror_signs(robot),
+        signs=signs,
         mains=mains,
         half_lengths_m=robot.lengths_m[mains] / 2,
         tip_radius_m=robot.radii_m[mains],
         group_weights=weights / weights.sum(axis=1, keepdims=True),
         members=members,
-        max_torque_n_m=Motors.of(robot).torque_n_m,
-        on_root=np.flatnonzero(description.parent < 0),
+        owners=members.argmax(axis=0),
+        hangs_on=(description.parent[:, None] == np.arange(robot.num_joints)).astype(float),
+        angle_scale=signs / ACTION_RANGE_RAD,
+        speed_scale=signs / JOINT_SPEED_RAD_S,
+        torque_scale=signs / Motors.of(robot).torque_n_m,
         length_m=length_m,
         speed_m_s=float(np.sqrt(GRAVITY_M_S2 * length_m)),
         rest_height_m=float(robot.spawn_position_m[2]),
@@ -132,9 +140,10 @@ def observe(
     size = GLOBAL_DIM + TERRAIN_DIM if terrain_samples else GLOBAL_DIM
     table = np.empty(count * JOINT_DIM + size)  # one block, so that it is clipped and cast in one go
     joints, values = table[:-size].reshape(count, JOINT_DIM), table[-size:]
-    root = state.base_rotation @ BASE_ROTATION
+    root = state.base_rotation.dot(BASE_ROTATION)
     heading = heading_frame(root)
-    touching = frame.members @ state.contacts
+    touching = np.zeros(count + 1)
+    touching[frame.owners[state.contacts]] = 1.0
     _fill_joints(joints, frame, state, heading, terrain)
     joints[:, 2] = previous_action
     joints[:, 11] = touching[:-1]
@@ -151,15 +160,15 @@ def _fill_joints(
     joints: np.ndarray, frame: BodyFrame, state: RobotState, heading: np.ndarray, terrain: Terrain
 ) -> None:
     """All columns but the previous action and contact."""
-    length = frame.length_m
-    joints[:, 0] = frame.signs * state.joint_angles / ACTION_RANGE_RAD
-    joints[:, 1] = frame.signs * state.joint_velocities / JOINT_SPEED_RAD_S
-    joints[:, 3] = frame.signs * state.motor_torques / frame.max_torque_n_m
-    joints[:, 4:7] = (frame.group_weights @ state.link_positions - state.base_position) @ heading / length
-    joints[:, 7:10] = (frame.group_weights @ state.link_velocities) @ heading / frame.speed_m_s
-    joints[:, 10] = np.minimum(np.maximum(_tip_heights(frame, state, terrain) / length, 0.0), 2.0)
-    joints[:, 12:14] = joints[frame.description.parent, :2]
-    joints[frame.on_root, 12:14] = 0.0
+    np.multiply(frame.angle_scale, state.joint_angles, joints[:, 0])
+    np.multiply(frame.speed_scale, state.joint_velocities, joints[:, 1])
+    np.multiply(frame.torque_scale, state.motor_torques, joints[:, 3])
+    places = frame.group_weights.dot(state.link_positions) - state.base_position
+    joints[:, 4:7] = places.dot(heading / frame.length_m)
+    joints[:, 7:10] = frame.group_weights.dot(state.link_velocities).dot(heading / frame.speed_m_s)
+    heights = _tip_heights(frame, state, terrain) / frame.length_m
+    np.minimum(np.maximum(heights, 0.0), 2.0, out=joints[:, 10])
+    joints[:, 12:14] = frame.hangs_on.dot(joints[:, :2])
 
 
 def _fill_globals(
@@ -167,15 +176,15 @@ def _fill_globals(
 ) -> None:
     """All values but height and contact."""
     values[0:3] = -root[2]
-    values[3:6] = state.base_velocity @ heading / frame.speed_m_s
-    values[6:9] = state.base_angular_velocity @ root * (frame.length_m / frame.speed_m_s)
+    values[3:6] = state.base_velocity.dot(heading / frame.speed_m_s)
+    values[6:9] = state.base_angular_velocity.dot(root * (frame.length_m / frame.speed_m_s))
     values[10:12] = heading[0, :2]
 
 
 def heading_frame(root: np.ndarray) -> np.ndarray:
     """H: the (3, 3) rotation about z whose x axis is the root's, seen from above; the world's if that is vertical."""
-    x, y = root[0, 0], root[1, 0]
-    size = np.hypot(x, y)
+    x, y = float(root[0, 0]), float(root[1, 0])
+    size = math.hypot(x, y)
     cos, sin = (x / size, y / size) if size > 1e-6 else (1.0, 0.0)
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
@@ -193,6 +202,9 @@ def sample_heights(frame: BodyFrame, state: RobotState, terrain: Terrain, headin
 
 def _tip_heights(frame: BodyFrame, state: RobotState, terrain: Terrain) -> np.ndarray:
     """(n,) heights of the undersides of the tips above the ground, m."""
+    if terrain.is_flat:
+        rises = state.link_rotations[:, 2, 0].take(frame.mains) * frame.half_lengths_m
+        return state.link_positions[:, 2].take(frame.mains) + rises - (frame.tip_radius_m + terrain.boxes[0].top_m)
     tips = state.link_positions[frame.mains] + state.link_rotations[frame.mains, :, 0] * frame.half_lengths_m[:, None]
     return tips[:, 2] - frame.tip_radius_m - ground_height(terrain, tips)
 

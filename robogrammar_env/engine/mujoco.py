@@ -15,6 +15,7 @@ from robogrammar_env.robot_model import RobotModel
 from robogrammar_env.terrain import Terrain
 
 _FREE = 7  # positions of the free base joint in qpos; its velocities are 6
+_CROSS_LEFT, _CROSS_RIGHT = np.array([1, 2, 0, 2, 0, 1]), np.array([2, 0, 1, 1, 2, 0])  # terms of a cross product
 
 
 class MuJoCoEngine:
@@ -85,9 +86,20 @@ class MuJoCoEngine:
         self._angles = np.array([joint.qposadr[0] for joint in joints], dtype=int)
         self._speeds = np.array([joint.dofadr[0] for joint in joints], dtype=int)
         self._order = self._speeds - 6  # among the hinges
-        self._link_of_geom = np.full(model.ngeom, -1)
-        for index, link in enumerate(links):
-            self._link_of_geom[model.geom(f"geom_{link.name}").id] = index
+        # rows of cvel are (spin, velocity); flat places of its numbers, link by link
+        self._spins = 6 * self._bodies[:, None] + _CROSS_LEFT
+        self._shifts = 6 * self._bodies[:, None] + np.arange(3, 6)
+        self._find_contacts()
+
+    def _find_contacts(self) -> None:
+        """For each pair of geoms, numbered row by row, the link that stands on the ground; else a number behind all."""
+        model, links = self._model, self.robot.links
+        table = np.full((model.ngeom, model.ngeom), len(links), dtype=np.int32)
+        geoms = [model.geom(f"geom_{link.name}").id for link in links]
+        ground = [geom for geom in range(model.ngeom) if geom not in geoms]
+        for index, geom in enumerate(geoms):
+            table[geom, ground] = table[ground, geom] = index
+        self._link_on_ground, self._pair_weights = table.ravel(), np.array([model.ngeom, 1], dtype=np.int32)
 
     def _set_motors(self) -> None:
         """Bullet's gains act on a step of 1/240 s: per second they are kp / dt**2 and kd / dt."""
@@ -129,43 +141,44 @@ class MuJoCoEngine:
         targets, push = self._targets(targets_rad)
         aim, brake = np.empty(count), np.empty(count)
         step1, step2, stiffness, damping = mujoco.mj_step1, mujoco.mj_step2, self._stiffness, self._damping
-        for _ in range(self._substeps):
-            np.subtract(targets, angles, aim)
-            aim *= stiffness
-            np.multiply(speeds, damping, brake)
-            aim -= brake
-            aim += push
-            data.efc_aref[:count] = aim
+        subtract, multiply = np.subtract, np.multiply
+        for substep in range(self._substeps):
+            if substep:
+                step1(model, data)
+            subtract(targets, angles, aim)
+            multiply(aim, stiffness, aim)
+            multiply(speeds, damping, brake)
+            goal = data.efc_aref[:count]
+            subtract(aim, brake, goal)
+            if push is not None:
+                goal += push
             step2(model, data)
-            torques = data.efc_force[:count].copy()
-            step1(model, data)
-        self._torques = torques[self._order]
+        self._torques = data.efc_force.take(self._order)  # before the next half step makes new constraints
+        step1(model, data)
         self._stepped = True
 
-    def _targets(self, targets_rad: np.ndarray) -> tuple[np.ndarray, np.ndarray | float]:
-        """(n,) position targets and the acceleration that speed targets ask for, in MuJoCo's order."""
+    def _targets(self, targets_rad: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """(n,) position targets and the acceleration that speed targets ask for (if any), in MuJoCo's order."""
         if not self._has_wheels:
-            return self._in_order(targets_rad), 0.0
+            return self._in_order(targets_rad), None
         positions, speeds = self._motors.wheel_targets(targets_rad, self._data.qpos[self._angles])
         return self._in_order(positions), self._in_order(speeds) * self._damping
 
     def state(self) -> RobotState:
         """Where everything is now."""
         data, bodies = self._data, self._bodies
-        positions = data.xipos[bodies]
-        rotations = data.xmat[bodies].reshape(-1, 3, 3)
-        spatial = data.cvel[bodies]
-        arms = positions - data.subtree_com[bodies[0]]
-        spins = spatial[:, :3]
-        swing = spins[:, [1, 2, 0]] * arms[:, [2, 0, 1]] - spins[:, [2, 0, 1]] * arms[:, [1, 2, 0]]
-        velocities = spatial[:, 3:] + swing
+        positions = data.xipos.take(bodies, 0)
+        rotations = data.xmat.take(bodies, 0).reshape(-1, 3, 3)
+        spins, arms = data.cvel.take(self._spins), (positions - data.subtree_com[bodies[0]]).take(_CROSS_RIGHT, 1)
+        terms = spins * arms  # of the cross product: those with plus, then those with minus
+        velocities = data.cvel.take(self._shifts) + (terms[:, :3] - terms[:, 3:])
         return RobotState(
             base_position=positions[0],
             base_rotation=rotations[0],
             base_velocity=velocities[0],
-            base_angular_velocity=spins[0],
-            joint_angles=data.qpos[self._angles],
-            joint_velocities=data.qvel[self._speeds],
+            base_angular_velocity=data.cvel[bodies[0], :3].copy(),
+            joint_angles=data.qpos.take(self._angles),
+            joint_velocities=data.qvel.take(self._speeds),
             motor_torques=self._torques,
             link_positions=positions,
             link_velocities=velocities,
@@ -179,12 +192,10 @@ class MuJoCoEngine:
         return self._data.xipos[base].copy(), self._data.xmat[base].reshape(3, 3).copy()
 
     def _contacts(self) -> np.ndarray:
-        touching = np.zeros(len(self.robot.links), dtype=bool)
+        touching = np.zeros(len(self.robot.links) + 1, dtype=bool)
         if self._stepped and self._data.ncon:
-            links = self._link_of_geom[self._data.contact.geom]
-            on_ground = links.min(axis=1) < 0
-            touching[links.max(axis=1)[on_ground]] = True
-        return touching
+            touching[self._link_on_ground.take(self._data.contact.geom.dot(self._pair_weights))] = True
+        return touching[:-1]
 
     def save(self) -> tuple[np.ndarray, np.ndarray, bool]:
         """A handle on the present state, for `restore`."""
