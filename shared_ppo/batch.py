@@ -17,7 +17,7 @@ from shared_ppo.segment import Segment
 class Group:
     """Segments of bodies with similar joint counts, padded to the most joints and steps among them.
 
-    S segments, N joints, T steps, R observation rows. Layout as in `policy`: (S, N, T, D).
+    S segments of B bodies, N joints, T steps, R observation rows. Layout as in `policy`: (S, N, T, D).
 
     Attributes:
         row_joints: (S, N, R, J) every stored observation.
@@ -33,10 +33,14 @@ class Group:
         ended: (S, T).
         valid: (S, T) 1 for real steps.
         mask: (S, N) 1 for real joints.
-        joint_static: (S, N, Js).
-        global_static: (S, Gs).
+        joint_static: (B, N, Js), once per body, as the next two.
+        global_static: (B, Gs).
+        body_mask: (B, N) 1 for real joints.
         body: (S,) index of the body within the batch.
+        description: (S,) index of the body within the group.
     """
+
+    _PER_BODY: ClassVar = ("joint_static", "global_static", "body_mask")
 
     row_joints: Tensor
     row_globals: Tensor
@@ -53,11 +57,14 @@ class Group:
     mask: Tensor
     joint_static: Tensor
     global_static: Tensor
+    body_mask: Tensor
     body: Tensor
+    description: Tensor
 
     def some(self, segments: slice) -> Group:
-        """Some of the segments."""
-        return Group(**{name: tensor[segments] for name, tensor in vars(self).items()})
+        """Some of the segments, with all bodies."""
+        cut = {name: tensor[segments] for name, tensor in vars(self).items() if name not in self._PER_BODY}
+        return replace(self, **cut)
 
 
 @dataclass
@@ -65,7 +72,7 @@ class Prepared:
     """What gradient steps need of a group, with what the pass with the proximal weights found out about it.
 
     Attributes:
-        joints, globals, actions, noise_bias, valid, mask, joint_static, global_static, body: as in `Group`.
+        those of FROM_GROUP: as in `Group`.
         log_prob: (S, N, T) proximal log-probabilities per joint.
         values: (S, T) values before the update.
         advantages: (S, T).
@@ -75,7 +82,7 @@ class Prepared:
 
     FROM_GROUP: ClassVar = (
         *("joints", "globals", "actions", "noise_bias", "valid"),
-        *("mask", "joint_static", "global_static", "body"),
+        *("mask", "joint_static", "global_static", "body_mask", "body", "description"),
     )
     _TIME_DIMENSION: ClassVar = {
         **dict.fromkeys(("joints", "actions", "noise_bias", "log_prob"), 2),
@@ -90,7 +97,9 @@ class Prepared:
     mask: Tensor
     joint_static: Tensor
     global_static: Tensor
+    body_mask: Tensor
     body: Tensor
+    description: Tensor
     log_prob: Tensor
     values: Tensor
     advantages: Tensor
@@ -137,8 +146,10 @@ def make_group(segments: Sequence[Segment], body_index: dict[int, int], device: 
     rows = _padded([segment.rows for segment in segments]).long()
     steps = {
         name: _padded([getattr(segment, name) for segment in segments])
-        for name in ("log_prob", "rewards", "terminated", "ended", "joint_static", "global_static")
+        for name in ("log_prob", "rewards", "terminated", "ended")
     }
+    bodies = {segment.body_id: segment for segment in segments}
+    place = {body_id: index for index, body_id in enumerate(bodies)}
     group = Group(
         row_joints=row_joints,
         row_globals=row_globals,
@@ -149,7 +160,11 @@ def make_group(segments: Sequence[Segment], body_index: dict[int, int], device: 
         noise_bias=_joints_first(_padded([segment.noise_bias for segment in segments])),
         valid=_padded([np.ones(segment.num_steps) for segment in segments]),
         mask=_padded([np.ones(segment.num_joints) for segment in segments]),
+        joint_static=_padded([segment.joint_static for segment in bodies.values()]),
+        global_static=_padded([segment.global_static for segment in bodies.values()]),
+        body_mask=_padded([np.ones(segment.num_joints) for segment in bodies.values()]),
         body=torch.tensor([body_index[segment.body_id] for segment in segments]),
+        description=torch.tensor([place[segment.body_id] for segment in segments]),
         **steps,
     )
     for name, tensor in vars(group).items():

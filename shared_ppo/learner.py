@@ -19,7 +19,7 @@ from shared_ppo.config import ObservationSpec, SharedPPOConfig
 from shared_ppo.errors import CheckpointError
 from shared_ppo.experience import ExperienceCounters
 from shared_ppo.optimizer import FlatAdam
-from shared_ppo.policy import Critic, FlatParameters, make_actor
+from shared_ppo.policy import Actor, BodyCode, Critic, FlatParameters, make_actor
 from shared_ppo.run_state import LearnerImage
 from shared_ppo.segment import Segment
 
@@ -165,12 +165,17 @@ class SharedPPOTrainer:
 
     def _pass(self, group: Group) -> tuple[Tensor, Tensor]:
         """Values of all rows (S, R) and log-probabilities per joint (S, N, T)."""
-        code = self.critic.encode(group.joint_static, group.global_static, group.mask)
+        code = self._encode(self.critic, group)
         return self.critic(code, group.row_joints, group.row_globals), self._log_prob(group)[0]
+
+    @staticmethod
+    def _encode(network: Actor | Critic, part: Group | Prepared) -> BodyCode:
+        """Codes of all segments; every body is encoded once, however many segments it has."""
+        return network.encode(part.joint_static, part.global_static, part.body_mask).spread(part.description)
 
     def _log_prob(self, group: Group | Prepared) -> tuple[Tensor, Tensor]:
         """Log-probabilities per joint (S, N, T) and log standard deviations (S, N, 1, A) under the current weights."""
-        code = self.actor.encode(group.joint_static, group.global_static, group.mask)
+        code = self._encode(self.actor, group)
         mean = self.actor(code, group.joints, group.globals) + group.noise_bias
         log_prob = losses.gaussian_log_prob(group.actions, mean, code.log_std + self._log_fresh_share)
         return log_prob, code.log_std
@@ -259,8 +264,7 @@ class SharedPPOTrainer:
         per_joint = part.valid / part.mask.sum(dim=1, keepdim=True)
         surrogate, clipped = self._surrogate(part, log_ratio)
         policy_loss = -(part.weights * surrogate * part.valid).sum() / num_valid
-        code = self.critic.encode(part.joint_static, part.global_static, part.mask)
-        errors = self.critic(code, part.joints, part.globals) - part.targets
+        errors = self.critic(self._encode(self.critic, part), part.joints, part.globals) - part.targets
         value_loss = 0.5 * (errors.square() * part.valid).sum() / num_valid
         joint_entropy = losses.gaussian_entropy(log_std + self._log_fresh_share).squeeze(-1) * part.mask
         entropy = (joint_entropy.sum(dim=1, keepdim=True) * per_joint).sum() / num_valid

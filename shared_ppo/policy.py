@@ -41,6 +41,10 @@ class BodyCode(NamedTuple):
     log_std: Tensor
     globals: Tensor
 
+    def spread(self, index: Tensor) -> BodyCode:
+        """The codes of (S,) bodies, which `index` may name more than once."""
+        return BodyCode(*(tensor.index_select(0, index) for tensor in self))
+
 
 def _init_orthogonal(module: nn.Module) -> None:
     """Orthogonal weights with gain sqrt(2), zero biases."""
@@ -146,7 +150,7 @@ class Critic(nn.Module):
     def encode(self, joint_static: Tensor, global_static: Tensor, mask: Tensor) -> BodyCode:
         """Encodes descriptions as `Actor.encode` does; decoder and spread stay empty."""
         _, keys = self.encoder(joint_static, global_static, mask)
-        empty = keys.new_zeros(0)
+        empty = keys.new_zeros(len(keys), 0)
         return BodyCode(keys, empty, empty, global_static[:, None])
 
     def forward(self, code: BodyCode, joints: Tensor, globals_: Tensor) -> Tensor:
