@@ -20,11 +20,11 @@ from map_elites.config import (
     read_yaml,
 )
 from robogrammar_env.engine.base import ENGINES
-from robogrammar_env.errors import unknown_name
+from robogrammar_env.errors import RobotError, unknown_name
 from robogrammar_env.observation import JOINT_DIM
 from robogrammar_env.reward import RewardWeights
-from robogrammar_env.simulation import EpisodeSettings
-from robogrammar_env.terrain import TERRAINS
+from robogrammar_env.simulation import EpisodeSettings, needs_samples
+from robogrammar_env.terrain import terrain_names
 from shared_ppo.config import (
     ActionConfig,
     ExperienceConfig,
@@ -40,22 +40,37 @@ class EnvironmentConfig:
     """Where the robots live.
 
     Attributes:
-        terrain: Name of a terrain.
+        terrain: Name of a terrain, or several with commas between them: every episode takes place on one of them.
+        ground_heights: Whether bodies sense the ground ahead; None: where a terrain is not flat.
         engine: Name of a physics engine.
         engine_settings: Keyword arguments of the engine.
     """
 
     terrain: str = "flat"
+    ground_heights: bool | None = None
     engine: str = "pybullet"
     engine_settings: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         problems = []
-        for what, name, known in (("terrain", self.terrain, TERRAINS), ("engine", self.engine, ENGINES)):
-            if name not in known:
-                problems.append(f"{what}: {unknown_name(what, name, known)}")
+        try:
+            terrain_names(self.terrain)
+        except RobotError as error:
+            problems.append(f"terrain: {error}")
+        if self.engine not in ENGINES:
+            problems.append(f"engine: {unknown_name('engine', self.engine, ENGINES)}")
         if problems:
             raise ConfigError(problems)
+
+    @property
+    def terrains(self) -> tuple[str, ...]:
+        """Names of the run's terrains."""
+        return terrain_names(self.terrain)
+
+    @property
+    def terrain_samples(self) -> bool:
+        """Whether observations have ground heights."""
+        return needs_samples(self.terrains) if self.ground_heights is None else self.ground_heights
 
 
 @dataclass(frozen=True)
