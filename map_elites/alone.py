@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from map_elites.archive import Score
-from map_elites.evaluation import CONTESTS, REFERENCE_SEED, Settlement, draw_seeds
+from map_elites.evaluation import Settlement, contest_seeds
 from map_elites.search import Search
 
 FEWEST_STEPS = 64  # an individual with a smaller budget is not started
@@ -50,10 +50,6 @@ class AloneSearch(Search):
         self._finished: set[int] = set()
         self.steps_done = lambda number: 0
 
-    @property
-    def _evaluation_steps(self) -> int:
-        return self.evaluation.episodes * self.plan.episode_steps
-
     def commands(self, env_steps: int) -> list[AloneCommand]:
         """An individual for every idle worker, as long as the steps suffice."""
         return list(self._commands(env_steps))
@@ -67,18 +63,18 @@ class AloneSearch(Search):
             if worker in busy or steps is None:
                 continue
             number = self._next_body()
-            seeds = draw_seeds(self.run_seed, CONTESTS, number, self.evaluation.episodes - 1)
-            self._running[number] = AloneCommand(worker, number, steps, (REFERENCE_SEED, *seeds))
+            seeds = contest_seeds(self.run_seed, number, self.evaluation.episodes, self.plan.terrains)
+            self._running[number] = AloneCommand(worker, number, steps, seeds)
             yield self._running[number]
 
     def _affordable(self, env_steps: int) -> int | None:
         """Training steps of the next individual; the last ones share what is left. None: too little is left."""
-        whole = sum(command.steps + self._evaluation_steps for command in self._running.values())
+        whole = sum(command.steps + self.plan.score_steps for command in self._running.values())
         reserved = whole - sum(map(self.steps_done, self._running))
-        left = self.plan.total_steps - env_steps - reserved - self._evaluation_steps
+        left = self.plan.total_steps - env_steps - reserved - self.plan.score_steps
         steps = min(self.plan.newborn_steps, left)
         rest = left - steps
-        if rest < self._evaluation_steps + FEWEST_STEPS and left <= 2 * self.plan.newborn_steps:
+        if rest < self.plan.score_steps + FEWEST_STEPS and left <= 2 * self.plan.newborn_steps:
             steps = left  # too little for another one after this
         return steps if steps >= FEWEST_STEPS else None
 

@@ -42,6 +42,7 @@ class Score:
         policy_version: Weights that drove the robot.
         episodes: Episodes behind the mean.
         robogrammar_objective: RoboGrammar's own objective; None where it was not measured.
+        terrain_speeds: Net forward speed on each terrain of the run, m/s; the fitness is their mean.
     """
 
     fitness: float
@@ -49,6 +50,7 @@ class Score:
     policy_version: int
     episodes: int
     robogrammar_objective: float | None = None
+    terrain_speeds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -263,6 +265,8 @@ def _published(elite: Elite, cell: Cell) -> dict[str, Any]:
         "robogrammar_objective": elite.score.robogrammar_objective,
         "verified_robogrammar_objective": verified.robogrammar_objective if verified else None,
         "terrain": elite.terrain,
+        "terrain_speeds": dict(elite.score.terrain_speeds),
+        "verified_terrain_speeds": dict(verified.terrain_speeds) if verified else {},
         "engine": elite.engine,
         "joints": elite.joints,
     }
@@ -310,6 +314,7 @@ def _restore(archive: Archive, entry: Mapping[str, Any], read_design: Callable[[
         policy_version=int(entry["policy_version"]),
         episodes=int(entry["episodes"]),
         robogrammar_objective=entry["robogrammar_objective"],
+        terrain_speeds=_speeds(entry, "terrain_speeds"),
     )
     verified = None
     if entry["verified_fitness"] is not None:
@@ -317,6 +322,7 @@ def _restore(archive: Archive, entry: Mapping[str, Any], read_design: Callable[[
             score,
             fitness=float(entry["verified_fitness"]),
             robogrammar_objective=entry["verified_robogrammar_objective"],
+            terrain_speeds=_speeds(entry, "verified_terrain_speeds"),
         )
     elite = Elite(
         id=int(entry["id"]),
@@ -332,6 +338,11 @@ def _restore(archive: Archive, entry: Mapping[str, Any], read_design: Callable[[
     result = archive.add(elite)
     if result.status != "new" or list(result.cell) != entry["cell"]:
         raise ArchiveError(f"cell {entry['cell']} does not fit its descriptors {list(result.cell)} ({result.status})")
+
+
+def _speeds(entry: Mapping[str, Any], key: str) -> dict[str, float]:
+    """Speeds by terrain; an archive of before there were several has none."""
+    return {str(name): float(speed) for name, speed in entry.get(key, {}).items()}
 
 
 def to_pyribs(archive: Archive | Iterable[Elite], axes: Sequence[Descriptor] | None = None) -> Any:

@@ -70,7 +70,7 @@ def make_parser() -> Parser:
     run.add_argument("--seed", metavar="N", help="seed of everything random (default: 0)")
     run.add_argument("--max-workers", metavar="N", help="worker processes (default: 75 %% of the cores)")
     run.add_argument("--total-steps", metavar="N", help="control steps over all workers, evaluation included")
-    run.add_argument("--terrain", metavar="NAME", help="terrain (default: flat)")
+    run.add_argument("--terrain", metavar="NAME", help="terrain, or several in turn: flat,ridged,gap (default: flat)")
     run.add_argument("--engine", metavar="NAME", help="physics engine that scores (default: pybullet)")
     run.add_argument(
         "--training-engine", metavar="NAME", help="physics engine that trains (default: mujoco if it is installed)"
@@ -226,7 +226,8 @@ def _check_elite_flags(arguments: argparse.Namespace) -> None:
 def _replay(arguments: argparse.Namespace) -> int:
     from map_elites.trainer.elites import replay_elite
 
-    elite, speed_m_s = replay_elite(arguments.replay, arguments.elite, arguments.out)
+    wanted = overrides(arguments)
+    elite, speed_m_s = replay_elite(arguments.replay, arguments.elite, arguments.out, overrides=wanted)
     _print(f"{arguments.out}: elite {elite.id} at {speed_m_s:.3f} m/s, {elite.design}")
     return 0
 

@@ -136,7 +136,7 @@ class EvolutionConfig:
 class EvaluationConfig:
     """How bodies are scored."""
 
-    episodes: int = option(2, "episodes behind each score, mean action, common seeds", low=1, high=64)
+    episodes: int = option(2, "episodes behind each score, on each terrain, mean action, common seeds", low=1, high=64)
     contest_size: int = option(
         4, "grown-up newborns that are scored together, under one policy version", low=1, high=256
     )
@@ -147,7 +147,7 @@ class EvaluationConfig:
         4, "times a body is scored again while its opponent changes, before it gives up", low=1, high=16
     )
     verification_episodes: int = option(
-        4, "episodes per elite under the final frozen weights, fresh seeds", low=1, high=256
+        4, "episodes per elite and terrain under the final frozen weights, fresh seeds", low=1, high=256
     )
     max_strikes: int = option(2, "failures after which a body is set aside", low=1, high=10)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from map_elites.archive import Archive, Cell
 from map_elites.config import EvaluationConfig
-from map_elites.evaluation import CONTESTS, REFERENCE_SEED, draw_seeds
+from map_elites.evaluation import contest_seeds
 from map_elites.schedule import Plan
 
 
@@ -59,14 +59,9 @@ class Contests:
         return {number for order in self.flights.values() for number in order.bodies}
 
     @property
-    def steps_per_body(self) -> int:
-        """Control steps of one body in one order."""
-        return self.config.episodes * self.plan.episode_steps
-
-    @property
     def reserved_steps(self) -> int:
         """Control steps of the orders under way, done or not."""
-        return sum(len(order.bodies) for order in self.flights.values()) * self.steps_per_body
+        return sum(len(order.bodies) for order in self.flights.values()) * self.plan.score_steps
 
     def enter(self, number: int) -> None:
         """Queues a body."""
@@ -92,7 +87,7 @@ class Contests:
         Returns:
             The order, and the waits of those taken out of the queue.
         """
-        affordable = steps_left // self.steps_per_body
+        affordable = steps_left // self.plan.score_steps
         if len(self.flights) >= self.plan.orders_in_flight or affordable < 1:
             return None
         busy = self.busy
@@ -102,7 +97,7 @@ class Contests:
         chosen, bodies = self._choose(ready, archive, guess, busy, affordable)
         if not chosen:
             return None
-        seeds = (REFERENCE_SEED, *draw_seeds(self.run_seed, CONTESTS, self.orders, self.config.episodes - 1))
+        seeds = contest_seeds(self.run_seed, self.orders, self.config.episodes, self.plan.terrains)
         order = EvaluationOrder(self.orders, tuple(bodies), seeds)
         self.orders += 1
         self.flights[order.order_id] = order

@@ -17,8 +17,9 @@ from map_elites.archive import AddResult, Archive, Cell, Elite, Score
 from map_elites.descriptors import mean_by_name
 
 FITNESS, OBJECTIVE = "speed_m_s", "robogrammar_objective"
+ON_TERRAIN = f"{FITNESS}_on_"  # with a terrain's name behind it: the speed of an episode on that terrain
 NO_DESCRIPTORS = ("steps", "return")  # episode values that say nothing about the body
-REFERENCE_SEED = 0  # no reset noise, first terrain layout: what RoboGrammar's own objective is measured on
+REFERENCE_SEED = 0  # no reset noise, first terrain, first layout: what RoboGrammar's own objective is measured on
 CONTESTS, VERIFICATION = 1, 2  # branches of the run's seed
 
 
@@ -26,17 +27,35 @@ class EvaluationFailed(ValueError):
     """The episodes give no score."""
 
 
-def draw_seeds(run_seed: int, branch: int, order_id: int, count: int) -> tuple[int, ...]:
+def draw_seeds(
+    run_seed: int, branch: int, order_id: int, count: int, *, terrains: int = 1, first: int = 0
+) -> tuple[int, ...]:
     """Episode seeds of one order, fresh for every order, never the reference seed.
+
+    A seed also picks the terrain of its episode, number `seed % terrains` of the run: they come in turn.
 
     Args:
         run_seed: Seed of the run.
         branch: `CONTESTS` or `VERIFICATION`.
         order_id: Counter of the order.
         count: How many.
+        terrains: Terrains of the run.
+        first: Number of the terrain that the first seed picks.
     """
     words = np.random.SeedSequence([run_seed, branch, order_id]).generate_state(count)
-    return tuple(int(word) % (2**31 - 2) + 1 for word in words)
+    seeds = [int(word) % (2**31 - 2) + 1 for word in words]
+    return tuple(terrains * (seed // terrains) + (first + i) % terrains or terrains for i, seed in enumerate(seeds))
+
+
+def contest_seeds(run_seed: int, order_id: int, episodes: int, terrains: int) -> tuple[int, ...]:
+    """Seeds behind a score: `episodes` on each terrain, the first of all on the reference seed."""
+    count = episodes * terrains - 1
+    return (REFERENCE_SEED, *draw_seeds(run_seed, CONTESTS, order_id, count, terrains=terrains, first=1))
+
+
+def verification_seeds(run_seed: int, episodes: int, terrains: int) -> tuple[int, ...]:
+    """Seeds of the last word: the reference seed for RoboGrammar's objective, then `episodes` on each terrain."""
+    return (REFERENCE_SEED, *draw_seeds(run_seed, VERIFICATION, 0, episodes * terrains, terrains=terrains))
 
 
 def score_episodes(
@@ -62,7 +81,7 @@ def score_episodes(
         raise EvaluationFailed("an episode ended without a speed")
     means = {**mean_by_name(counted), **body}
     objective = episodes[0].get(OBJECTIVE, math.nan)
-    for name in (OBJECTIVE, *NO_DESCRIPTORS):
+    for name in (OBJECTIVE, *NO_DESCRIPTORS, *(name for name in means if name.startswith(ON_TERRAIN))):
         means.pop(name, None)
     bad = sorted(name for name, value in means.items() if not math.isfinite(value))
     if bad:
@@ -73,7 +92,17 @@ def score_episodes(
         policy_version=policy_version,
         episodes=len(counted),
         robogrammar_objective=objective if math.isfinite(objective) else None,
+        terrain_speeds=_terrain_speeds(counted),
     )
+
+
+def _terrain_speeds(episodes: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean speed by terrain, over the episodes that ran there."""
+    names = sorted({name for row in episodes for name in row if name.startswith(ON_TERRAIN)})
+    return {
+        name.removeprefix(ON_TERRAIN): mean_by_name([{name: row[name]} for row in episodes if name in row])[name]
+        for name in names
+    }
 
 
 @dataclass

@@ -89,7 +89,7 @@ class Loop:
         folder: Keeps.
         config: Intervals and seed.
         describe: Body descriptors of a design.
-        verification_episodes: Episodes per elite at the end.
+        verification_seeds: Episodes per elite at the end.
         save_search: The search's state as plain data.
         stop: Asked between two polls.
     """
@@ -103,12 +103,12 @@ class Loop:
         folder: RunFolder,
         config: RunConfig,
         describe: Callable[[Any], Mapping[str, float]],
-        verification_episodes: int,
+        verification_seeds: tuple[int, ...],
         save_search: Callable[[], dict[str, Any]],
         stop: StopSignal,
     ) -> None:
         self._search, self._crew, self._reporter, self._folder = search, crew, reporter, folder
-        self._config, self._describe, self._episodes, self._stop = config, describe, verification_episodes, stop
+        self._config, self._describe, self._seeds, self._stop = config, describe, verification_seeds, stop
         self._save_search = save_search
         self._next_checkpoint = 0.0
 
@@ -148,7 +148,7 @@ class Loop:
 
     def _verify(self) -> dict[str, Any]:
         env_steps = self._crew.env_steps
-        log.info("verification: %d elites, %d episodes each", len(self._search.archive), self._episodes)
+        log.info("verification: %d elites, %d episodes each", len(self._search.archive), len(self._seeds))
 
         def watch() -> None:
             self._reporter.tick()
@@ -158,8 +158,7 @@ class Loop:
             self._crew,
             self._search.archive,
             describe=self._describe,
-            run_seed=self._config.seed,
-            episodes=self._episodes,
+            seeds=self._seeds,
             while_waiting=watch,
         )
         self._search.counters.evaluations += outcome.evaluations

@@ -31,6 +31,8 @@ class Plan:
         warmup_steps: End of the warm-up.
         newborn_steps: Training before a newborn is scored.
         episode_steps: Steps of an evaluation episode.
+        terrains: How many terrains every body trains and is scored on.
+        score_steps: Steps behind one score of one body.
         contest_size: Grown-up newborns scored together.
         orders_in_flight: Evaluation orders at a time.
         most_bodies: Most newborns taken into one order.
@@ -44,6 +46,8 @@ class Plan:
     warmup_steps: int
     newborn_steps: int
     episode_steps: int
+    terrains: int
+    score_steps: int
     contest_size: int
     orders_in_flight: int
     most_bodies: int
@@ -61,6 +65,7 @@ def make_plan(
     evaluation: EvaluationConfig,
     *,
     episode_steps: int,
+    terrains: int = 1,
     shared: bool = True,
 ) -> Plan:
     """The sizes asked for, or smaller ones where the run is too short for them.
@@ -71,6 +76,7 @@ def make_plan(
         evolution: Sizes asked for.
         evaluation: Sizes asked for.
         episode_steps: Steps of an evaluation episode.
+        terrains: Terrains of the run.
         shared: One policy for all, where a newborn continues from what the others have learned.
     """
     workers = max(1, min(workers, total_steps // STEPS_PER_PLACE))
@@ -88,6 +94,8 @@ def make_plan(
         warmup_steps=int(total_steps * evolution.warmup_share),
         newborn_steps=min(evolution.training_steps_per_individual, newborn_steps),
         episode_steps=episode_steps,
+        terrains=terrains,
+        score_steps=evaluation.episodes * terrains * episode_steps,
         contest_size=max(1, min(evaluation.contest_size, workers * places // 2)),
         orders_in_flight=max(1, workers // 2),
         most_bodies=max(4 * evaluation.contest_size, num_initial),

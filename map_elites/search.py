@@ -27,7 +27,7 @@ class World:
     """Where the run takes place, as far as the search has to know.
 
     Attributes:
-        terrain: Its name.
+        terrain: Its name, or several with commas between them.
         engine: Physics engine, by name.
         describe: Body descriptors of a design.
     """

@@ -11,7 +11,7 @@ from typing import Any
 from map_elites.archive import Archive, Elite
 from map_elites.contests import EvaluationOrder
 from map_elites.crew import Crew, OrderDone
-from map_elites.evaluation import REFERENCE_SEED, VERIFICATION, EvaluationFailed, draw_seeds, score_episodes
+from map_elites.evaluation import EvaluationFailed, score_episodes
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,7 @@ def verify_elites(
     archive: Archive,
     *,
     describe: Callable[[Any], Mapping[str, float]],
-    run_seed: int,
-    episodes: int,
+    seeds: tuple[int, ...],
     while_waiting: Callable[[], None] = lambda: None,
 ) -> Verification:
     """Scores every elite under the crew's present weights and records it beside the running score.
@@ -52,12 +51,10 @@ def verify_elites(
         crew: Started, not training.
         archive: Its elites get `verified` scores; None for those whose evaluation fails.
         describe: Body descriptors of a design.
-        run_seed: Seed of the run.
-        episodes: Episodes per elite, beside the reference episode for RoboGrammar's objective.
+        seeds: One episode each; the first is for RoboGrammar's objective alone, see `verification_seeds`.
         while_waiting: Called again and again; may raise to give up.
     """
     started = time.monotonic()
-    seeds = (REFERENCE_SEED, *draw_seeds(run_seed, VERIFICATION, 0, episodes))
     elites = list(archive)
     chunks = [elites[i : i + BODIES_PER_ORDER] for i in range(0, len(elites), BODIES_PER_ORDER)]
     for index, chunk in enumerate(chunks):

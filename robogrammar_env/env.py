@@ -22,7 +22,7 @@ class RoboGrammarEnv(gymnasium.Env):
 
     Observation: a dict of float32 arrays, N = `max_joints`, rows beyond the robot's own n joints are 0:
         joints: (N, 38) per joint, 14 dynamic and 24 static values, see `observation.py`; within +-5.
-        globals: (21,) 13 dynamic and 8 static values of the whole body; within +-5. On terrain that is not flat
+        globals: (21,) 13 dynamic and 8 static values of the whole body; within +-5. Where a terrain is not flat,
             24 ground heights come between the two (45 in all).
         mask: (N,) 1 for joints that exist, 0 for padding.
 
@@ -35,11 +35,12 @@ class RoboGrammarEnv(gymnasium.Env):
         (terminated) or makes no progress (truncated). If the physics diverges, the episode is terminated, the reward
         of that step is 0, the observation is the last finite one and `info["diverged"]` is 1; there is no score then.
 
-    Info at the end of an episode: `speed_m_s`, `robogrammar_objective`, `steps` and the descriptors of `behaviour.py`.
+    Info at the start of an episode: `terrain`, its name. At the end: `speed_m_s`, the same as `speed_m_s_on_TERRAIN`,
+    `robogrammar_objective`, `steps` and the descriptors of `behaviour.py`.
 
     Args:
         design: rules, text or graph of a design, or a `RobotModel`.
-        terrain: name of the terrain.
+        terrain: name of the terrain, or several with commas between them: every episode takes place on one of them.
         engine: "pybullet" or "mujoco".
         render_mode: None or "rgb_array".
         max_joints: pads to this many joints; by default the design's own number.
@@ -93,7 +94,7 @@ class RoboGrammarEnv(gymnasium.Env):
         self._renderer = None  # another seed may bring another terrain
         episode_seed = int(self.np_random.integers(2**31))
         self._last = self._dict(self.simulation.reset(episode_seed, training=self._early_stops))
-        return self._last, {}
+        return self._last, {"terrain": self.simulation.terrain.name}
 
     def step(self, action: np.ndarray) -> tuple[dict, float, bool, bool, dict]:
         """Moves one control step of 1/15 s. `action`: (N,) in [-1, 1]."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from robogrammar_env.observation import ACTION_RANGE_RAD, Observation, body_fram
 from robogrammar_env.reward import Motion, RewardWeights, training_reward
 from robogrammar_env.robot import build_robot, check_robot
 from robogrammar_env.robot_model import RobotModel
-from robogrammar_env.terrain import make_terrain
+from robogrammar_env.terrain import make_terrain, terrain_names
 
 CONTROL_STEPS = 128
 EPISODE_S = CONTROL_STEPS * CONTROL_STEP_S
@@ -56,15 +57,15 @@ class EpisodeSettings:
 
 
 class Simulation:
-    """One body on one terrain in one engine.
+    """One body in one engine, on one terrain or on several in turn: an episode's seed picks its terrain.
 
     Args:
         body: a robot model, or whatever `as_design` reads.
-        terrain: name of the terrain.
+        terrain: name of the terrain, or several names with commas between them.
         engine: name of the engine.
         settings: when episodes start and stop.
         reward: weights of the training reward.
-        terrain_samples: whether observations have ground heights; by default where the terrain is not flat.
+        terrain_samples: whether observations have ground heights; by default where a terrain is not flat.
         engine_settings: keyword arguments of the engine.
 
     Raises:
@@ -88,9 +89,9 @@ class Simulation:
         self.frame = body_frame(self.robot)
         self.description = self.frame.description
         self.settings, self.reward = settings or EpisodeSettings(), reward or RewardWeights()
-        self._terrain_name, self._terrain_seed = terrain, 0
-        self.terrain = make_terrain(terrain, seed=0)
-        self.terrain_samples = not self.terrain.is_flat if terrain_samples is None else terrain_samples
+        self._terrain_names, self._terrain_seed = terrain_names(terrain), 0
+        self.terrain = make_terrain(self._terrain_names[0])
+        self.terrain_samples = needs_samples(self._terrain_names) if terrain_samples is None else terrain_samples
         self._engine_name, self._engine_settings = engine, engine_settings or {}
         self.engine: Engine = self._make_engine()
         self._full_power_w = self.robot.total_mass_kg * GRAVITY_M_S2 * self.frame.speed_m_s
@@ -104,8 +105,8 @@ class Simulation:
         """Starts an episode.
 
         Args:
-            seed: draws the joint angles at the start and the layout of the terrain; None stands for no noise on
-                terrain 0, as RoboGrammar does it.
+            seed: draws the joint angles at the start and the layout of the terrain, and picks the terrain: number
+                `seed % n` of n. None stands for no noise and layout 0 of the first one, as RoboGrammar does it.
             training: allows early stops.
         """
         self._use_terrain(seed or 0)
@@ -155,7 +156,7 @@ class Simulation:
         self._places.append(self.state.base_position[0])
         terminated = self._training and self._has_fallen(motion.tilt_rad)
         truncated = not terminated and (self._is_over() or (self._training and self._is_stalled()))
-        info = self._record.summary() if terminated or truncated else {}
+        info = self._summary() if terminated or truncated else {}
         return Step(observation, training_reward(self.reward, motion), terminated, truncated, info)
 
     def close(self) -> None:
@@ -168,6 +169,11 @@ class Simulation:
         position = self.state.base_position
         return float(position[2] - ground_height(self.terrain, position))
 
+    def _summary(self) -> dict[str, float]:
+        """The finished episode by name; its speed stands there a second time, under the terrain's name."""
+        summary = self._record.summary()
+        return {**summary, f"speed_m_s_on_{self.terrain.name}": summary["speed_m_s"]}
+
     def _make_engine(self) -> Engine:
         return make_engine(self._engine_name, self.robot, self.terrain, **self._engine_settings)
 
@@ -175,7 +181,7 @@ class Simulation:
         if seed == self._terrain_seed:
             return
         self._terrain_seed = seed
-        terrain = make_terrain(self._terrain_name, seed=seed)
+        terrain = make_terrain(self._terrain_names[seed % len(self._terrain_names)], seed=seed)
         if terrain != self.terrain:
             self.terrain = terrain
             self.engine.close()
@@ -227,3 +233,8 @@ class Simulation:
         if self.settings.stall_progress is None or len(self._places) <= self._window_steps():
             return False
         return self._places[-1] - self._places[0] < self.settings.stall_progress * self.frame.length_m
+
+
+def needs_samples(names: Sequence[str]) -> bool:
+    """Whether a robot on these terrains has to sense the ground ahead: one of them is not flat."""
+    return not all(make_terrain(name).is_flat for name in names)

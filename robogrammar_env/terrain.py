@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import RandomState  # RoboGrammar's generator; another one would make other ground
 from numpy.typing import ArrayLike
 
-from robogrammar_env.errors import unknown_name
+from robogrammar_env.errors import RobotError, unknown_name
 
 Vector = tuple[float, float, float]
 
@@ -154,6 +154,22 @@ def make_terrain(name: str, seed: int = 0) -> Terrain:
     if name not in TERRAINS:
         raise unknown_name("terrain", name, TERRAINS)
     return TERRAINS[name](seed)
+
+
+def terrain_names(text: str) -> tuple[str, ...]:
+    """Reads one name, or several with commas between them: "flat" or "flat,ridged,gap".
+
+    Raises:
+        UnknownNameError: there is no such terrain; the message has the nearest name and lists them all.
+        RobotError: a name stands twice.
+    """
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in TERRAINS:
+            raise unknown_name("terrain", name, TERRAINS)
+        if names.count(name) > 1:
+            raise RobotError(f"terrain {name!r} stands twice in {text!r}; each is to be named once")
+    return names
 
 
 def _generator(seed: int) -> RandomState:

@@ -17,7 +17,6 @@ from robogrammar_env.observation import GLOBAL_DIM, GLOBAL_STATIC_DIM, JOINT_DIM
 from robogrammar_env.robot import build_robot, check_robot
 from robogrammar_env.sampling import sample_design
 from robogrammar_env.simulation import EpisodeSettings, RewardWeights, Simulation
-from robogrammar_env.terrain import make_terrain
 from shared_ppo.body import Body, BodySpec
 from shared_ppo.config import ObservationSpec
 
@@ -31,6 +30,7 @@ class BodyPlan:
 
     rules: tuple[int, ...]
     terrain: str
+    terrain_samples: bool
     engine: str
     engine_settings: Mapping[str, float]
     episode: EpisodeSettings
@@ -38,7 +38,7 @@ class BodyPlan:
 
 
 class SimulatedBody(Simulation):
-    """A simulation in which the reference seed of an evaluation stands for no noise on terrain 0."""
+    """A simulation in which an evaluation's reference seed stands for no noise on layout 0 of the first terrain."""
 
     def reset(self, seed: int | None, *, training: bool) -> Any:
         """Starts an episode; see `Simulation.reset`."""
@@ -55,6 +55,7 @@ def body_spec(number: int, design: RobotDesign, config: TrainConfig, *, training
         BodyPlan(
             rules=design.rules,
             terrain=environment.terrain,
+            terrain_samples=environment.terrain_samples,
             engine=engine,
             engine_settings=dict(environment.engine_settings) if engine == environment.engine else {},
             episode=config.episode,
@@ -69,6 +70,7 @@ def simulate(spec: BodySpec) -> SimulatedBody:
     return SimulatedBody(
         RobotDesign.from_rules(plan.rules),
         terrain=plan.terrain,
+        terrain_samples=plan.terrain_samples,
         engine=plan.engine,
         settings=plan.episode,
         reward=plan.reward,
@@ -83,11 +85,10 @@ def make_body(spec: BodySpec) -> Body:
 
 def observation_spec(config: TrainConfig) -> ObservationSpec:
     """Widths of what every body of the run senses."""
-    flat = make_terrain(config.environment.terrain).is_flat
     return ObservationSpec(
         joint_dim=JOINT_DIM,
         joint_static_dim=JOINT_STATIC_DIM,
-        global_dim=GLOBAL_DIM + (0 if flat else TERRAIN_DIM),
+        global_dim=GLOBAL_DIM + TERRAIN_DIM * config.environment.terrain_samples,
         global_static_dim=GLOBAL_STATIC_DIM,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from map_elites.errors import UserError
 from map_elites.run_folder import RunFolder
 from map_elites.trainer.bodies import body_spec, observation_spec, simulate
 from map_elites.trainer.export import export_design
-from map_elites.trainer.runs import open_run
+from map_elites.trainer.runs import changed_config, open_run
 from map_elites.trainer.settings import TrainConfig
 from robogrammar_env.design import RobotDesign
 from robogrammar_env.render import film, portrait, save_film
@@ -79,14 +79,22 @@ def controller(simulation: Simulation, learner: Path, config: TrainConfig) -> Ca
     return act
 
 
-def replay_elite(run: Path, number: int | None, out: Path, *, seed: int | None = None) -> tuple[Elite, float]:
+def replay_elite(
+    run: Path,
+    number: int | None,
+    out: Path,
+    *,
+    seed: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> tuple[Elite, float]:
     """Films an episode of an elite under the run's newest policy.
 
     Args:
         run: Run folder.
         number: Id of the elite; None is the fastest.
         out: The film, .gif or .mp4.
-        seed: Of the episode; None is without noise at the start.
+        seed: Of the episode; None is without noise at the start, on the run's first terrain.
+        overrides: Nested settings, such as another terrain or engine.
 
     Returns:
         The elite, and its net forward speed in the film, m/s.
@@ -96,7 +104,8 @@ def replay_elite(run: Path, number: int | None, out: Path, *, seed: int | None =
     """
     if out.suffix not in FILMS:
         raise UserError(f"--out {out}: wants a name that ends in {' or '.join(FILMS)}")
-    folder, config, archive = open_run(run)
+    folder, stored, archive = open_run(run)
+    config = changed_config(stored, overrides or {})
     elite = pick_elite(archive, number)
     simulation = simulate(body_spec(elite.id, cast(RobotDesign, elite.design), config))
     try:

@@ -47,7 +47,7 @@ class BodyRollouts:
         rewards: (E, T).
         terminated: (E, T) whether the episode ended for good at this step.
         truncated: (E, T) whether it ended because time was up.
-        seeds: (E,) seeds of the episodes.
+        seeds: (E,) seeds of the episodes; on T terrains, `seed % T` is the number of the episode's terrain.
         speeds_m_s: (E,) net forward speed.
         joint_static: (n, 24) the joints' description.
         global_static: (8,) the body's description.
@@ -168,7 +168,8 @@ def collect(run_dir: Path, *, episodes: int, seed: int = 0) -> Iterator[tuple[El
     checkpoint = folder.newest_checkpoint() / LEARNER_FILE
     supervisor = InProcessSupervisor(make_recorded, observation_spec(config), settings, checkpoint=checkpoint)
     supervisor.start()
-    elites, seeds = list(archive), draw_seeds(seed, ROLLOUTS, 0, episodes)
+    terrains = len(config.environment.terrains)
+    elites, seeds = list(archive), draw_seeds(seed, ROLLOUTS, 0, episodes, terrains=terrains)
     for start in range(0, len(elites), BODIES_AT_A_TIME):
         chosen = elites[start : start + BODIES_AT_A_TIME]
         specs = tuple(body_spec(elite.id, read_design(elite.design.rules), config) for elite in chosen)

@@ -14,6 +14,7 @@ from map_elites.checkpoint import read_state, restore_or_fail, search_state
 from map_elites.config import ConfigError, merge, to_yaml
 from map_elites.descriptors import find_descriptor
 from map_elites.errors import Interrupted, RunFailedError, UserError
+from map_elites.evaluation import verification_seeds
 from map_elites.evolution import Evolution
 from map_elites.files import write_atomically
 from map_elites.logs import RunLog
@@ -21,7 +22,7 @@ from map_elites.run_folder import RunFolder, check_new_folder, default_name, mak
 from map_elites.schedule import Plan, make_plan
 from map_elites.search import World
 from map_elites.trainer.bodies import describe, design_space, read_design
-from map_elites.trainer.settings import TrainConfig, config_from, load_config
+from map_elites.trainer.settings import TrainConfig, config_from, load_config, modernise
 from map_elites.variation import Variation
 from shared_ppo.errors import SharedPPOError
 
@@ -134,7 +135,7 @@ class MAPElitesEvolutionTrainer:
                 folder=folder,
                 config=self.config.run,
                 describe=describe,
-                verification_episodes=self.config.evaluation.verification_episodes,
+                verification_seeds=seeds_of_verification(self.config),
                 save_search=parts.save_search,
                 stop=stop,
             )
@@ -234,8 +235,15 @@ def plan_of(config: TrainConfig) -> Plan:
         config.evolution,
         config.evaluation,
         episode_steps=config.episode.control_steps,
+        terrains=len(config.environment.terrains),
         shared=config.run.shared,
     )
+
+
+def seeds_of_verification(config: TrainConfig) -> tuple[int, ...]:
+    """The episodes that every elite gets at the end."""
+    terrains = len(config.environment.terrains)
+    return verification_seeds(config.run.seed, config.evaluation.verification_episodes, terrains)
 
 
 def make_search(config: TrainConfig, plan: Plan) -> Evolution | AloneSearch:
@@ -246,7 +254,7 @@ def make_search(config: TrainConfig, plan: Plan) -> Evolution | AloneSearch:
         "evaluation": config.evaluation,
         "archive": Archive(config.archive.axes()),
         "variation": Variation(design_space(config.evolution.max_joints), config.evolution.more_edits),
-        "world": World(config.environment.terrain, config.environment.engine, describe),
+        "world": World(",".join(config.environment.terrains), config.environment.engine, describe),
         "run_seed": config.run.seed,
     }
     if config.run.shared:
@@ -279,6 +287,22 @@ def config_with(config: TrainConfig, wanted: Mapping[str, Any]) -> TrainConfig:
         if value is not None:
             plain = merge(plain, nest(name, value))
     return build(TrainConfig, plain)
+
+
+def changed_config(stored: TrainConfig, overrides: Mapping[str, Any]) -> TrainConfig:
+    """An earlier run's settings with some changed; its policy goes on sensing what it was trained with.
+
+    Args:
+        stored: Settings of the run.
+        overrides: Nested settings, such as another terrain, engine, seed or number of workers.
+
+    Raises:
+        ConfigError: With everything that is wrong.
+    """
+    from map_elites.config import build, to_plain
+
+    sensed = {"environment": {"ground_heights": stored.environment.terrain_samples}}
+    return build(TrainConfig, merge(merge(to_plain(stored), sensed), modernise(overrides)))
 
 
 def stored_config(folder: RunFolder) -> TrainConfig:
@@ -349,7 +373,7 @@ def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> list
 
     Args:
         path: Run folder; nothing in it changes.
-        overrides: Nested settings, such as another seed or number of workers.
+        overrides: Nested settings, such as another terrain, engine, seed or number of workers.
 
     Returns:
         The archive's entries with fresh `verified_fitness` and `verified_robogrammar_objective`, the fastest first.
@@ -361,7 +385,7 @@ def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> list
     from map_elites.verification import verify_elites
 
     folder, stored, archive = open_run(path)
-    config = load_config(folder.config_path, overrides or {})
+    config = changed_config(stored, overrides or {})
     designs = {elite.id: elite.design for elite in archive}
     try:
         crew = evaluation_crew(config, plan_of(stored), folder, designs.__getitem__)
@@ -372,8 +396,7 @@ def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> list
                     crew,
                     archive,
                     describe=describe,
-                    run_seed=config.run.seed,
-                    episodes=config.evaluation.verification_episodes,
+                    seeds=seeds_of_verification(config),
                     while_waiting=stop.check,
                 )
             finally:

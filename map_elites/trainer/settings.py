@@ -21,11 +21,11 @@ from map_elites.config import (
     read_yaml,
 )
 from robogrammar_env.engine.base import ENGINES
-from robogrammar_env.errors import unknown_name
+from robogrammar_env.errors import RobotError, unknown_name
 from robogrammar_env.observation import JOINT_DIM
 from robogrammar_env.reward import RewardWeights
-from robogrammar_env.simulation import EpisodeSettings
-from robogrammar_env.terrain import TERRAINS
+from robogrammar_env.simulation import EpisodeSettings, needs_samples
+from robogrammar_env.terrain import terrain_names
 from shared_ppo.config import (
     ActionConfig,
     ExperienceConfig,
@@ -43,26 +43,31 @@ class EnvironmentConfig:
     """Where the robots live.
 
     Attributes:
-        terrain: Name of a terrain.
+        terrain: Name of a terrain, or several with commas between them: every episode takes place on one of them.
+        ground_heights: Whether bodies sense the ground ahead; None: where a terrain is not flat.
         engine: Name of the physics engine that scores.
         engine_settings: Keyword arguments of that engine.
         training_engine: Name of the engine that trains; "auto" is `FAST_ENGINE` where it is installed, else `engine`.
     """
 
     terrain: str = "flat"
+    ground_heights: bool | None = None
     engine: str = "pybullet"
     engine_settings: Mapping[str, float] = field(default_factory=dict)
     training_engine: str = "auto"
 
     def __post_init__(self) -> None:
         problems = []
-        for where, what, name, known in (
-            ("terrain", "terrain", self.terrain, TERRAINS),
-            ("engine", "engine", self.engine, ENGINES),
-            ("training_engine", "engine", self.training_engine, ("auto", *ENGINES)),
+        try:
+            terrain_names(self.terrain)
+        except RobotError as error:
+            problems.append(f"terrain: {error}")
+        for key, name, known in (
+            ("engine", self.engine, ENGINES),
+            ("training_engine", self.training_engine, ("auto", *ENGINES)),
         ):
             if name not in known:
-                problems.append(f"{where}: {unknown_name(what, name, known)}")
+                problems.append(f"{key}: {unknown_name('engine', name, known)}")
         if problems:
             raise ConfigError(problems)
 
@@ -72,6 +77,16 @@ class EnvironmentConfig:
         if self.training_engine != "auto":
             return self.training_engine
         return FAST_ENGINE if find_spec(FAST_ENGINE) else self.engine
+
+    @property
+    def terrains(self) -> tuple[str, ...]:
+        """Names of the run's terrains."""
+        return terrain_names(self.terrain)
+
+    @property
+    def terrain_samples(self) -> bool:
+        """Whether observations have ground heights."""
+        return needs_samples(self.terrains) if self.ground_heights is None else self.ground_heights
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -189,8 +190,26 @@ def test_file_has_the_published_keys(tmp_path: Path):
     filled(1).save(tmp_path / "archive.json")
     assert list(json.loads((tmp_path / "archive.json").read_text())[0]) == [
         "id", "parent_ids", "cell", "rules", "design", "fitness", "descriptors", "policy_version", "episodes",
-        "verified_fitness", "robogrammar_objective", "verified_robogrammar_objective", "terrain", "engine", "joints",
+        "verified_fitness", "robogrammar_objective", "verified_robogrammar_objective",
+        "terrain", "terrain_speeds", "verified_terrain_speeds", "engine", "joints",
     ]  # fmt: skip
+
+
+def test_speeds_on_each_terrain_are_kept_and_older_archives_have_none(tmp_path: Path):
+    archive, path = filled(1), tmp_path / "archive.json"
+    elite = archive.remove(next(iter(archive)).id)
+    archive.add(replace(elite, score=replace(elite.score, terrain_speeds={"flat": 0.3, "gap": -0.1})))
+    archive.verify(elite.id, replace(elite.score, terrain_speeds={"flat": 0.2, "gap": 0.1}))
+    archive.save(path)
+    [loaded] = load_archive(path, axes=AXES, read_design=read_toy)
+    assert loaded.score.terrain_speeds == {"flat": 0.3, "gap": -0.1}
+    assert loaded.verified.terrain_speeds == {"flat": 0.2, "gap": 0.1}
+    [entry] = json.loads(path.read_text())
+    for key in ("terrain_speeds", "verified_terrain_speeds"):
+        del entry[key]
+    path.write_text(json.dumps([entry]))
+    [older] = load_archive(path, axes=AXES, read_design=read_toy)
+    assert older.score.terrain_speeds == {} and older.fitness == elite.fitness
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,11 @@ from map_elites.evaluation import (
     REFERENCE_SEED,
     VERIFICATION,
     EvaluationFailed,
+    contest_seeds,
     draw_seeds,
     score_episodes,
     settle,
+    verification_seeds,
 )
 from tests.map_elites.fakes import AXES, toy_elite, toy_score
 
@@ -48,6 +50,29 @@ def test_seeds_are_fresh_for_each_order_and_purpose():
     flat = [seed for seeds in drawn for seed in seeds]
     assert len(set(flat)) == len(flat) and REFERENCE_SEED not in flat
     assert draw_seeds(3, CONTESTS, 7, 4) == drawn[7]
+
+
+@pytest.mark.parametrize("terrains", [1, 2, 3, 15])
+@pytest.mark.parametrize("order", [0, 7])
+def test_every_score_has_the_same_number_of_episodes_on_each_terrain(terrains, order):
+    contest, verification = contest_seeds(3, order, 4, terrains), verification_seeds(3, 2, terrains)
+    assert contest[0] == verification[0] == REFERENCE_SEED and REFERENCE_SEED not in contest[1:] + verification[1:]
+    assert [seed % terrains for seed in contest] == list(range(terrains)) * 4
+    assert [seed % terrains for seed in verification[1:]] == list(range(terrains)) * 2
+    assert len(set(contest)) == len(contest)
+
+
+def test_a_score_has_the_speed_on_each_terrain_and_the_fitness_is_their_mean():
+    rows = [
+        episode(0.1, 5.0) | {"speed_m_s_on_flat": 0.1},
+        episode(0.2, 2.0) | {"speed_m_s_on_gap": 0.2},
+        episode(0.5, 6.0) | {"speed_m_s_on_flat": 0.5},
+        episode(-0.4, 2.0) | {"speed_m_s_on_gap": -0.4},
+    ]
+    score = score_episodes(rows, body={}, policy_version=1)
+    assert score.terrain_speeds == {"flat": pytest.approx(0.3), "gap": pytest.approx(-0.1)}
+    assert score.fitness == pytest.approx(0.1) and score.robogrammar_objective == 5.0
+    assert score.descriptors == {"contact": pytest.approx(0.5)}
 
 
 def test_challenger_takes_an_empty_cell():

@@ -14,6 +14,7 @@ from map_elites.checkpoint import read_state, restore_or_fail, search_state
 from map_elites.config import RunConfig
 from map_elites.crew import BodyBroke, ProcessReplaced
 from map_elites.errors import Interrupted
+from map_elites.evaluation import verification_seeds
 from map_elites.logs import RunLog
 from map_elites.loop import Loop, StopSignal
 from map_elites.metrics import COLUMNS, SUMMARY
@@ -47,7 +48,7 @@ class Run:
     def run(self, stop: StopSignal | None = None) -> dict:
         loop = Loop(
             search=self.search, crew=self.crew, reporter=self.reporter, folder=self.folder, config=self.config,
-            describe=self.search.world.describe, verification_episodes=3,
+            describe=self.search.world.describe, verification_seeds=verification_seeds(0, 3, 1),
             save_search=lambda: search_state(self.search), stop=stop or StopSignal(),
         )  # fmt: skip
         try:

@@ -118,6 +118,30 @@ def test_sync_gives_the_same_archive_byte_for_byte(tmp_path: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["--train-shared", "--train-independent"])
+def test_a_run_on_several_terrains_is_reproducible_and_scores_on_each(tmp_path: Path, kind: str):
+    terrains = ("flat", "ridged", "gap")
+    flags = ("--terrain", ",".join(terrains), "--mode", "sync", "--engine", "mujoco", "--total-steps", "8000")
+    for name in "ab":
+        code, _, err = finish(trainer(tmp_path, kind, "--run-name", name, *flags, "--max-workers", "2"))
+        assert code == 0, err
+    assert archive_of(tmp_path / "results" / "a") == archive_of(tmp_path / "results" / "b")
+    elites = json.loads(archive_of(tmp_path / "results" / "a"))
+    assert elites
+    for elite in elites:
+        assert elite["terrain"] == "flat,ridged,gap"
+        for fitness, speeds in (("fitness", "terrain_speeds"), ("verified_fitness", "verified_terrain_speeds")):
+            assert sorted(elite[speeds]) == sorted(terrains)
+            assert elite[fitness] == pytest.approx(sum(elite[speeds].values()) / 3)
+    code, out, err = finish(trainer(tmp_path, "--evaluate", "results/a", "--terrain", "stepped"))
+    assert code == 0 and f"{len(elites)} elites scored" in out, err
+    code, _, err = finish(trainer(tmp_path, "--replay", "results/a", "--terrain", "gap", "--out", "walk.gif"))
+    assert code == 0, err
+    code, _, err = finish(trainer(tmp_path, "--resume", "results/a", "--total-steps", "9000"))
+    assert code == 0, err
+
+
+@pytest.mark.slow
 def test_independent_run_with_everything_that_follows_it(tmp_path: Path):
     archives = []
     for name in "ab":

@@ -10,6 +10,8 @@ import pytest
 from map_elites.config import ConfigError, flatten, to_plain
 from map_elites.descriptors import BEHAVIOUR
 from map_elites.trainer import MAPElitesEvolutionTrainer, TrainConfig, load_config
+from map_elites.trainer.bodies import observation_spec
+from map_elites.trainer.runs import changed_config
 from map_elites.trainer.settings import config_from
 from robogrammar_env.behaviour import DESCRIPTORS as MEASURED
 
@@ -54,6 +56,9 @@ def test_training_config_and_model_config_are_understood(tmp_path: Path):
         ({"model_config": {"hidden_dim": -1}}, "core_dim must be above 0"),
         ({"evolution": {"max_joints": 20}, "policy": {"max_joints": 10}}, "must not be above policy.max_joints"),
         ({"environment": {"terrain": "moon", "engine": "x"}}, "environment.terrain: unknown terrain 'moon'"),
+        ({"terrain": "flat,ridge"}, "environment.terrain: unknown terrain 'ridge', did you mean 'ridged'"),
+        ({"terrain": "gap,gap"}, "environment.terrain: terrain 'gap' stands twice"),
+        ({"environment": {"terrain": ["flat", "gap"]}}, "environment.terrain: wants text"),
         ({"seed": 3.5}, "run.seed: wants a whole number"),
         ({"sed": 3}, "unknown key sed"),
         (5, "base_args: wants a Namespace"),
@@ -62,6 +67,28 @@ def test_training_config_and_model_config_are_understood(tmp_path: Path):
 def test_wrong_settings_are_refused(data, message):
     with pytest.raises(ConfigError, match=message):
         config_from(data)
+
+
+@pytest.mark.parametrize(
+    ("environment", "samples"),
+    [
+        ({"terrain": "flat"}, 0),
+        ({"terrain": "flat,frozen_lake"}, 0),
+        ({"terrain": "flat,gap"}, 24),
+        ({"terrain": "flat", "ground_heights": True}, 24),
+        ({"terrain": "gap", "ground_heights": False}, 0),
+    ],
+)
+def test_bodies_sense_the_ground_where_a_terrain_is_not_flat(environment, samples):
+    assert observation_spec(config_from({"environment": environment})).global_dim == 13 + samples
+
+
+def test_a_policy_is_taken_to_other_terrains_with_the_senses_it_has():
+    flat, mixed = (config_from({"terrain": terrain}) for terrain in ("flat", "flat,gap"))
+    moved = changed_config(flat, {"environment": {"terrain": "gap"}})
+    assert moved.environment.terrains == ("gap",) and observation_spec(moved) == observation_spec(flat)
+    moved = changed_config(mixed, {"environment": {"terrain": "flat", "engine": "mujoco"}})
+    assert moved.environment.engine == "mujoco" and observation_spec(moved) == observation_spec(mixed)
 
 
 def test_python_callers_may_use_a_namespace_a_dict_or_a_config(tmp_path: Path):

@@ -7,7 +7,7 @@ import pytest
 from bodies import FLAT, STANDING, WALKER
 
 from robogrammar_env.behaviour import DESCRIPTORS, feet
-from robogrammar_env.errors import NoJointsError, SimulationDiverged, UnknownNameError
+from robogrammar_env.errors import NoJointsError, RobotError, SimulationDiverged, UnknownNameError
 from robogrammar_env.reward import Motion, RewardWeights, training_reward
 from robogrammar_env.simulation import EPISODE_S, EpisodeSettings, Simulation
 
@@ -40,7 +40,7 @@ def test_info_comes_once_and_names_every_descriptor():
     steps = run(Simulation(WALKER), 3, training=False, action_seed=0)
     assert all(not step.info for step in steps[:-1])
     info = steps[-1].info
-    assert set(info) == {"speed_m_s", "robogrammar_objective", "steps", *DESCRIPTORS}
+    assert set(info) == {"speed_m_s", "speed_m_s_on_flat", "robogrammar_objective", "steps", *DESCRIPTORS}
     assert all(isinstance(value, float) and np.isfinite(value) for value in info.values())
 
 
@@ -130,3 +130,27 @@ def test_reward_by_hand():
     assert training_reward(weights, motion) == pytest.approx(expected)
     fast = dataclasses.replace(motion, forward_m_s=9.0)
     assert training_reward(RewardWeights(sideways=0, power=0, jerk=0, tilt=0), fast) == 3.0
+
+
+def test_a_seed_picks_the_terrain_and_the_reference_is_the_first_one():
+    simulation = Simulation(WALKER, terrain="flat, ridged,gap", engine="mujoco")
+    seen = []
+    for seed in (None, 3, 4, 5, 7):
+        observation = simulation.reset(seed, training=False)
+        seen.append((simulation.terrain.name, simulation.engine.terrain.name, len(observation.globals)))
+    assert seen == [(name, name, 13 + 24) for name in ("flat", "flat", "ridged", "gap", "ridged")]
+    info = run(simulation, 5, training=False)[-1].info
+    assert info["speed_m_s_on_gap"] == info["speed_m_s"] and "speed_m_s_on_flat" not in info
+
+
+@pytest.mark.parametrize(
+    ("terrain", "message"),
+    [
+        ("flat,ridge", "unknown terrain 'ridge', did you mean 'ridged'"),
+        ("flat,", "unknown terrain ''"),
+        ("gap,flat,gap", "'gap' stands twice"),
+    ],
+)
+def test_terrains_are_checked_by_name(terrain, message):
+    with pytest.raises(RobotError, match=message):
+        Simulation(WALKER, terrain=terrain)
