@@ -18,6 +18,7 @@ from map_elites.descriptors import mean_by_name
 from map_elites.evaluation import Settlement, settle
 from map_elites.schedule import TrainingMix
 from map_elites.search import Search
+from map_elites.selection import by_tournament
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +112,12 @@ class Evolution(Search):
         return self.nursery[number].steps // max(1, self.plan.warmup_steps // len(self.initial))
 
     def _rehearsal_pool(self) -> Iterator[int]:
-        pool = [elite.id for elite in self.archive] or [n for n in self.initial if n in self.nursery]
-        yield from (pool[i] for i in self.rng.permutation(len(pool)))
+        """Ids of those who may train again, in the order of their turns; the first bodies while there is no elite."""
+        if len(self.archive):
+            yield from (elite.id for elite in by_tournament(self.archive, self.nursery.config.tournament, self.rng))
+        else:
+            pool = [number for number in self.initial if number in self.nursery]
+            yield from (pool[index] for index in self.rng.permutation(len(pool)))
 
     def _end_warmup(self) -> None:
         self.warming_up, self._changed = False, True

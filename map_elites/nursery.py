@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from map_elites.archive import Archive
 from map_elites.config import EvolutionConfig
+from map_elites.selection import by_tournament
 from map_elites.variation import Variation
 
 RECENT_EPISODES = 3  # training episodes from which a newborn's cell is guessed
@@ -42,6 +44,7 @@ class Nursery:
     """All newborns, and how new ones are made.
 
     Attributes:
+        config: Shares and sizes.
         born: Newborns so far; the next one's id.
     """
 
@@ -54,7 +57,7 @@ class Nursery:
         set_aside: Callable[[Any], bool],
     ) -> None:
         self.born = 0
-        self._config, self._variation, self._archive = config, variation, archive
+        self.config, self._variation, self._archive = config, variation, archive
         self._rng, self._set_aside = rng, set_aside
         self._newborns: dict[int, Newborn] = {}
 
@@ -91,11 +94,9 @@ class Nursery:
 
     def breed(self) -> int:
         """Makes a child of one or two elites, or a random newborn, and returns its id."""
-        elites = list(self._archive)
-        if elites and self._rng.random() >= self._config.random_share:
-            parents = [elites[int(i)] for i in self._rng.integers(len(elites), size=2)]
-            crossed = self._rng.random() < self._config.crossover_share and parents[0].id != parents[1].id
-            parents = parents if crossed else parents[:1]
+        if len(self._archive) and self._rng.random() >= self.config.random_share:
+            wanted = 2 if self._rng.random() < self.config.crossover_share else 1
+            parents = list(islice(by_tournament(self._archive, self.config.tournament, self._rng), wanted))
             design = self._child([parent.design for parent in parents])
             if design is not None:
                 return self._take(design, tuple(parent.id for parent in parents))

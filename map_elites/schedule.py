@@ -85,13 +85,14 @@ def make_plan(
         FEWEST_NEWBORN_STEPS, int(total_steps * (NEWBORN_SHARE_OF_RUN if shared else ALONE_SHARE_OF_RUN))
     )
     num_initial = max(1, min(evolution.num_initial_random, total_steps // STEPS_PER_INITIAL))
+    longest_warmup = num_initial * evolution.warmup_steps_per_individual
     return Plan(
         total_steps=total_steps,
         workers=workers,
         places=places,
         newborn_places=max(1, round(places * evolution.newborn_share)),
         num_initial=num_initial,
-        warmup_steps=int(total_steps * evolution.warmup_share),
+        warmup_steps=min(int(total_steps * evolution.warmup_share), longest_warmup),
         newborn_steps=min(evolution.training_steps_per_individual, newborn_steps),
         episode_steps=episode_steps,
         terrains=terrains,

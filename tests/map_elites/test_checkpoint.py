@@ -31,7 +31,7 @@ def test_state_read_back_is_the_same_state(tmp_path: Path, rounds: int):
 
 
 def test_a_search_goes_on_from_its_state_to_the_end(tmp_path: Path):
-    toy = after(40)
+    toy = after(60)
     write_state(tmp_path, {"search": search_state(toy.evolution)})
     fresh = make_evolution(200_000, workers=3)  # another number of workers is fine
     restore_or_fail(fresh, tmp_path, read_state(tmp_path), read_parted)

@@ -56,6 +56,12 @@ def test_same_seed_gives_the_same_archive_and_another_seed_another():
     assert texts[0] == texts[1] != texts[2]
 
 
+def test_the_warmup_is_no_longer_than_its_bodies_need_nor_than_its_share_of_the_run():
+    settings = {"num_initial_random": 4, "warmup_steps_per_individual": 1000, "warmup_share": 0.5}
+    assert make_evolution(60_000, **settings).plan.warmup_steps == 4_000
+    assert make_evolution(6_000, **settings).plan.warmup_steps == 3_000
+
+
 def test_nothing_is_scored_before_the_warmup_ends():
     evolution = make_evolution(60_000)
     toy = ToyWorkers(evolution)
