@@ -18,17 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from learning import BODIES, read_designs
+from common.bodies import BODIES, ROOT, read_designs
+from common.trial import Crew, Trial
 from scipy import stats
 
 from map_elites.config import build, read_yaml
-from map_elites.trainer.bodies import body_spec, make_body, observation_spec, read_design
+from map_elites.trainer.bodies import read_design
 from map_elites.trainer.settings import TrainConfig
 from robogrammar_env.design import RobotDesign
-from shared_ppo.in_process import InProcessSupervisor
-from shared_ppo.messages import EvaluateOrder, EvaluationReport
 
-ROOT = Path(__file__).parent.parent
 SEEDS = (700_001, 700_002, 700_003)
 
 
@@ -43,19 +41,13 @@ def train(seed: int, results: Path) -> Path:
 
 def speeds(config: TrainConfig, designs: list[RobotDesign], checkpoint: Path) -> np.ndarray:
     """Mean speed of each body in m/s over `SEEDS`, under the weights of a checkpoint."""
-    supervisor = InProcessSupervisor(
-        make_body, observation_spec(config), config.shared_ppo, checkpoint=checkpoint / "learner.npz"
-    )
-    supervisor.start()
-    specs = tuple(body_spec(number, design, config) for number, design in enumerate(designs))
-    supervisor.evaluate(EvaluateOrder(0, specs, SEEDS))
-    report = None
-    while report is None:
-        report = next((event for event in supervisor.poll(0.0) if isinstance(event, EvaluationReport)), None)
-    supervisor.stop()
-    if report.failed:
-        raise SystemExit(f"bodies without a score: {report.failed}")
-    return np.array([np.mean([info["speed_m_s"] for info in report.results[spec.body_id]]) for spec in specs])
+    crew = Crew(workers=0)
+    with Trial(config, designs, crew=crew, evaluation_seeds=SEEDS, checkpoint=checkpoint / "learner.npz") as trial:
+        speeds = trial.score()["speeds_m_s"]
+    failed = [design.to_text() for design, speed in zip(designs, speeds, strict=True) if speed is None]
+    if failed:
+        raise SystemExit(f"bodies without a score: {', '.join(failed)}")
+    return np.array(speeds)
 
 
 def compare(before: np.ndarray, after: np.ndarray) -> dict[str, float]:

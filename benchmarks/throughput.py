@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 import psutil
 import yaml
-from learning import BODIES, parse_settings, read_designs
+from common.bodies import BODIES, read_designs
+from common.options import parse_settings
+from common.trial import PRELOAD
 
 from map_elites.config import build, default_workers, merge, nest
 from map_elites.trainer.bodies import body_spec, make_body, observation_spec
@@ -31,7 +33,6 @@ from shared_ppo.messages import LearnerUpdate, TrainOrder
 from shared_ppo.supervisor import ProcessSupervisor
 
 DEFAULTS = Path(__file__).parent.parent / "configs" / "default.yaml"
-PRELOAD = ("robogrammar_env.engine.preload",)
 
 
 def step_bodies(specs: list[BodySpec], seconds: float, results: Any) -> None:

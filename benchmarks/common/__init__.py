@@ -1,0 +1,1 @@
+"""What the learning benchmarks share: bodies, options, trials, saved parts, references, tables and pictures."""

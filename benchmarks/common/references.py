@@ -1,0 +1,129 @@
+"""What else drives the same bodies on flat ground: RoboGrammar's planner, and the best of some random sinusoids.
+
+Both come from committed raw results, made by `mppi.py` and `sinusoids.py`. The planner starts from RoboGrammar's exact
+pose and knows the simulator; policies and sinusoids start with noise in the joint angles.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.bodies import robot_design
+from robogrammar_env.design import RobotDesign
+from robogrammar_env.engine.base import CONTROL_STEP_S
+from robogrammar_env.errors import SimulationDiverged
+from robogrammar_env.mppi import MPPISettings
+from robogrammar_env.simulation import Simulation
+
+RESULTS = Path(__file__).parents[1] / "results"
+PLANNER_FILES = ("planner32.json", "mppi.json")
+SINUSOID_FILE = RESULTS / "sinusoids.json"
+SELECTION_SEED = 800_001
+EVALUATION_SEEDS = (900_001, 900_002)
+"""Start poses from which every controller is scored."""
+
+
+# -- RoboGrammar's planner ---------------------------------------------------------------------------------------------
+
+
+@lru_cache
+def _planner_table() -> dict[tuple[str, str], float]:
+    """Mean speed over seeds, m/s, by design in words and engine; RoboGrammar's own number of samples, flat ground."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for path in (RESULTS / name for name in PLANNER_FILES):
+        for run in json.loads(path.read_text(encoding="utf-8")) if path.exists() else []:
+            design, terrain = run["case"].rsplit(":", 1)
+            samples = run["settings"]["first_samples"], run["settings"]["samples"]
+            if terrain == "flat" and samples == (MPPISettings.first_samples, MPPISettings.samples):
+                found[robot_design(design).to_text(), run["engine"]].append(run["info"]["speed_m_s"])
+    return {key: float(np.mean(speeds)) for key, speeds in found.items()}
+
+
+def planner_speeds(designs: Sequence[str]) -> list[float | None]:
+    """What the planner makes of each design (in words) in MuJoCo, m/s; None where nobody has planned it yet."""
+    return [_planner_table().get((design, "mujoco")) for design in designs]
+
+
+# -- the best of some random sinusoids ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sinusoid:
+    """Joint targets that swing at one frequency: action = offset + amplitude * sin(2 pi f t + phase), per joint.
+
+    Attributes:
+        frequency_hz: of all joints.
+        amplitude, phase_rad, offset: (n,) one value per joint; an action of 1 is 90 degrees.
+    """
+
+    frequency_hz: float
+    amplitude: np.ndarray
+    phase_rad: np.ndarray
+    offset: np.ndarray
+
+    @staticmethod
+    def draw(num_joints: int, rng: np.random.Generator) -> Sinusoid:
+        """Frequency uniform in 0.3 to 2 Hz; per joint amplitude in 0 to 1, any phase, offset in -0.5 to 0.5."""
+        return Sinusoid(
+            rng.uniform(0.3, 2.0),
+            rng.uniform(0.0, 1.0, num_joints),
+            rng.uniform(0.0, 2 * np.pi, num_joints),
+            rng.uniform(-0.5, 0.5, num_joints),
+        )
+
+    def action(self, time_s: float) -> np.ndarray:
+        """(n,) action at a time since the start."""
+        return self.offset + self.amplitude * np.sin(2 * np.pi * self.frequency_hz * time_s + self.phase_rad)
+
+
+def best_sinusoid_speed(design: RobotDesign, *, engine: str, count: int = 60, seed: int = 0) -> float:
+    """Speed in m/s of the best of `count` random sinusoids.
+
+    Each is tried for one episode; the fastest is then scored on the start poses that policies are scored on, so that
+    luck of the draw is not counted.
+    """
+    simulation = Simulation(design, engine=engine)
+    rng = np.random.default_rng(seed)
+    try:
+        tried = [Sinusoid.draw(simulation.num_joints, rng) for _ in range(count)]
+        best = max(tried, key=lambda sinusoid: _episode_speed(simulation, sinusoid, SELECTION_SEED))
+        return float(np.mean([_episode_speed(simulation, best, start) for start in EVALUATION_SEEDS]))
+    finally:
+        simulation.close()
+
+
+def _episode_speed(simulation: Simulation, sinusoid: Sinusoid, seed: int) -> float:
+    """Speed of one episode in m/s; -inf if the physics diverges."""
+    simulation.reset(seed, training=False)
+    info: dict[str, Any] = {}
+    step = 0
+    while not info:
+        try:
+            info = simulation.step(sinusoid.action(step * CONTROL_STEP_S)).info
+        except SimulationDiverged:
+            return -np.inf
+        step += 1
+    return float(info["speed_m_s"])
+
+
+@lru_cache
+def _sinusoid_table(path: Path) -> dict[tuple[str, str], float]:
+    runs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return {(run["design"], run["engine"]): run["speed_m_s"] for run in runs}
+
+
+def sinusoid_speeds(designs: Sequence[RobotDesign], engine: str) -> list[float]:
+    """The best of 60 random sinusoids on each design, m/s: as committed, or measured now (about 3 s a body)."""
+    known = _sinusoid_table(SINUSOID_FILE)
+    return [
+        known[key] if (key := (design.to_text(), engine)) in known else best_sinusoid_speed(design, engine=engine)
+        for design in designs
+    ]

@@ -1,0 +1,130 @@
+"""What the learning benchmarks share: parts are made once, figures have known answers, trials count what they train."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+
+import pytest
+from common import references, tables
+from common.bodies import BODIES, HELD_OUT, draw_designs, read_designs
+from common.options import parse_settings
+from common.parts import Parts
+from common.references import best_sinusoid_speed
+from common.tables import mean_speed, planner_share, reached, summarise
+from common.trial import Crew, Trial, cycle, judged_by, marks
+
+from map_elites.config import build
+from map_elites.errors import UserError
+from map_elites.trainer.settings import TrainConfig
+from robogrammar_env.design import as_design
+
+SMALL = {
+    "environment": {"engine": "mujoco"},
+    "experience": {"segment_length": 16, "min_batch_size": 64, "update_interval": 64},
+    "ppo": {"minibatch_size": 32, "epochs": 1},
+}
+TWO_LEGS = "body(swing) -roll- body(swing)"
+
+
+class TestParts:
+    def test_a_part_is_made_once(self, tmp_path):
+        parts, calls = Parts(tmp_path), []
+        for _ in range(2):
+            found = parts.make("one", {"steps": 3, "bins": (1, 2)}, lambda: calls.append(1) or {"speed": 0.5})
+        assert calls == [1]
+        assert found["speed"] == 0.5 and found["machine"]
+
+    def test_other_settings_are_refused_and_named(self, tmp_path):
+        parts = Parts(tmp_path)
+        parts.make("one", {"steps": 3, "ppo": {"clip": 0.2}}, dict)
+        before = parts.path("one").read_text()
+        with pytest.raises(UserError, match=r"one\.json.*ppo\.clip"):
+            parts.make("one", {"steps": 3, "ppo": {"clip": 0.3}}, dict)
+        assert parts.path("one").read_text() == before
+
+    def test_a_damaged_part_is_named(self, tmp_path):
+        (tmp_path / "one.json").write_text('{"settings": ')
+        with pytest.raises(UserError, match=r"one\.json"):
+            Parts(tmp_path).make("one", {}, dict)
+
+    def test_what_fails_leaves_no_part(self, tmp_path):
+        with pytest.raises(ZeroDivisionError):
+            Parts(tmp_path).make("one", {}, lambda: 1 / 0)
+        assert Parts(tmp_path).all() == []
+
+
+class TestFigures:
+    def test_summary_of_a_curve(self):
+        curve = [
+            {"steps": 0, "seconds": 0.0, "speeds_m_s": [0.0, 0.0, 0.0, None]},
+            {"steps": 100, "seconds": 4.0, "speeds_m_s": [0.3, 0.1, 0.2, None]},
+        ]
+        expected = {"mean": 0.2, "worst_quartile": 0.1, "best": 0.3, "area": 0.1, "steps_per_s": 25.0}
+        assert summarise(curve) == pytest.approx(expected)
+
+    @pytest.mark.parametrize(("level", "expected"), [(0.15, 15.0), (0.0, 0.0), (0.2, 20.0), (0.5, None)])
+    def test_where_a_curve_first_reaches_a_level(self, level, expected):
+        assert reached([0, 10, 20, 30], [0.0, 0.1, 0.2, 0.1], level) == expected
+
+    def test_share_of_the_planner_counts_bodies_that_both_have_driven(self, monkeypatch):
+        monkeypatch.setattr(tables, "planner_speeds", lambda designs: [0.4, None, 0.6, 1.0])
+        assert planner_share([0.1, 9.0, 0.3, None], ["a", "b", "c", "d"]) == pytest.approx(0.4)
+        assert planner_share([None] * 4, ["a", "b", "c", "d"]) is None
+
+    def test_the_planner_knows_the_published_designs(self):
+        (speed,) = references.planner_speeds([as_design("flat").to_text()])
+        assert speed is not None and speed > 0.5
+
+    def test_mean_leaves_bodies_without_a_score_out(self):
+        assert mean_speed([0.2, None, 0.4]) == pytest.approx(0.3)
+
+
+class TestBodies:
+    def test_held_out_bodies_are_not_trained(self):
+        held_out = read_designs(HELD_OUT)
+        assert len(set(held_out)) == 32
+        assert not set(held_out) & set(read_designs(BODIES))
+        assert not set(held_out[:4]) & set(draw_designs(40, seed=4051, without=held_out[:4]))
+
+    def test_a_line_that_is_no_design_is_named(self, tmp_path):
+        (tmp_path / "bodies.txt").write_text("flat\nbody(wing)\n")
+        with pytest.raises(UserError, match=r"bodies\.txt.*wing"):
+            read_designs(tmp_path / "bodies.txt")
+
+    def test_turns_reach_every_body_before_any_comes_again(self):
+        mixes = list(islice(cycle(6, 2, seed=0), 6))
+        halves = [sorted(number for mix in half for number in mix) for half in (mixes[:3], mixes[3:])]
+        assert halves == [list(range(6))] * 2
+
+
+def test_settings_that_are_no_pair_are_refused():
+    assert parse_settings(["ppo.clip=0.1", "ppo.epochs=2"]) == {"ppo": {"clip": 0.1, "epochs": 2}}
+    with pytest.raises(UserError, match="KEY=VALUE"):
+        parse_settings(["ppo.clip"])
+
+
+def test_another_engine_judges_at_its_own_settings():
+    config = build(TrainConfig, {"environment": {"engine": "mujoco", "engine_settings": {"iterations": 1}}})
+    judged = judged_by(config, "pybullet").environment
+    assert (judged.engine, judged.engine_settings, judged.terrain) == ("pybullet", {}, "flat")
+    assert judged_by(config, None) is config
+
+
+def test_best_of_more_sinusoids_is_another_draw_of_the_same_seed():
+    one, again = (best_sinusoid_speed(as_design(TWO_LEGS), engine="mujoco", count=2) for _ in range(2))
+    assert one == again and abs(one) < 2.0
+
+
+def test_a_trial_counts_training_only_and_takes_turns():
+    config = build(TrainConfig, SMALL)
+    designs = [as_design(TWO_LEGS), as_design("body(swing) -lift- body(swing)")]
+    with Trial(config, designs, crew=Crew(workers=0), judged=designs[:1], evaluation_seeds=(1,)) as trial:
+        trial.take_turns(iter([[0], [1], [0], [1]]), 32)
+        result = trial.run(marks(96, 1), lambda point: None)
+    first, last = result["curve"]
+    assert first["steps"] == 0 and first["seconds"] == 0.0
+    assert 96 <= last["steps"] <= 128 and len(last["speeds_m_s"]) == 1
+    assert last["seconds"] > 0 and last["version"] > first["version"] and not result["failed"]
+    assert result["memory"]["pss"] > 0
+    json.dumps(result)
