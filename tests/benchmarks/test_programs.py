@@ -1,0 +1,137 @@
+"""Every learning benchmark runs at a tiny budget, keeps its parts, and reports from them alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import evolution
+import learning
+import numpy as np
+import peers
+import pytest
+import shared_vs_independent
+import sinusoids
+import zero_shot
+
+from map_elites.errors import UserError
+
+TINY = [
+    "experience.segment_length=16",
+    "experience.min_batch_size=64",
+    "experience.update_interval=64",
+    "ppo.minibatch_size=32",
+    "ppo.epochs=1",
+    "episode.control_steps=16",
+]
+ONE_SEED = ["--seeds", "0", "--set", *TINY]
+SMALL = ["--workers", "0", "--points", "1", *ONE_SEED]
+BODIES = "body(swing) -roll- body(swing)\nbody(swing) -lift- body(swing)\n"
+
+
+@pytest.fixture
+def bodies(tmp_path) -> str:
+    """A file of two small bodies."""
+    path = tmp_path / "bodies.txt"
+    path.write_text(BODIES)
+    return str(path)
+
+
+def runs_once(program, arguments: list[str], out: Path, capsys) -> str:
+    """Runs a program twice and its report; the second run must keep everything. Returns what the report printed."""
+    program.main([*arguments, "--out", str(out)])
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*.json")}
+    program.main([*arguments, "--out", str(out)])
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*.json")} == before
+    capsys.readouterr()
+    program.main(["--report", "--out", str(out)])
+    assert list(out.glob("*.png"))
+    return capsys.readouterr().out
+
+
+def test_learning(tmp_path, bodies, capsys):
+    arguments = ["--bodies", bodies, "--steps", "128", "--tag", "a", *SMALL]
+    text = runs_once(learning, arguments, tmp_path / "out", capsys)
+    assert "| a | 0 |" in text
+    with pytest.raises(UserError, match="steps"):
+        learning.main([*arguments, "--steps", "256", "--out", str(tmp_path / "out")])
+
+
+def test_sinusoids(tmp_path, bodies, capsys):
+    arguments = ["--bodies", bodies, "--engines", "mujoco", "--count", "1", "--out", str(tmp_path / "out.json")]
+    sinusoids.main(arguments)
+    before = (tmp_path / "out.json").read_bytes()
+    sinusoids.main(arguments)
+    assert (tmp_path / "out.json").read_bytes() == before
+    assert "| bodies.txt | mujoco |" in capsys.readouterr().out
+
+
+def test_shared_vs_independent(tmp_path, bodies, capsys):
+    own = ["--independent-set", *TINY, "--independent-copies", "1", "--memory-updates", "1"]
+    arguments = ["--bodies", bodies, "--num-bodies", "1", "--steps", "64", *own, *SMALL]
+    text = runs_once(shared_vs_independent, arguments, tmp_path / "out", capsys)
+    for line in ("final mean speed", "steps to the independent mean speed", "shared, 1 workers", "1 programs"):
+        assert line in text
+
+
+def test_the_independent_clock_is_that_of_all_cores():
+    point = {"steps": 10, "seconds": 4.0, "cpu_seconds": 3.0, "speeds_m_s": [0.1]}
+    bodies = [{"at_a_time": 2, "curve": [point]}, {"at_a_time": 2, "curve": [point | {"speeds_m_s": [0.3]}]}]
+    (found,) = shared_vs_independent.independent_curve(bodies)
+    assert found == {"steps": 20, "seconds": 4.0, "cpu_seconds": 6.0, "speeds_m_s": [0.1, 0.3]}
+
+
+def test_zero_shot(tmp_path, bodies, capsys):
+    own = ["--training-bodies", "3", "--places", "2", "--turn-segments", "1", "--finetune-steps", "64"]
+    arguments = ["--held-out", bodies, "--num-bodies", "1", "--steps", "128", *own, *SMALL]
+    text = runs_once(zero_shot, arguments, tmp_path / "out", capsys)
+    titles = ("trained bodies", "trained policy, held-out", "untrained policy", "sinusoids", "fine-tuned", "scratch")
+    assert all(title in text for title in titles)
+
+
+def test_peers(tmp_path, capsys):
+    sb3 = ["--sb3-set", "n_envs=1", "n_steps=16", "batch_size=16", "n_epochs=1"]
+    arguments = ["--design", BODIES.splitlines()[0], "--seconds", "0.1", "--copies", "1", *sb3, *SMALL]
+    text = runs_once(peers, arguments, tmp_path / "out", capsys)
+    assert "| ours | 1 |" in text and "| Stable-Baselines3 PPO | 1 |" in text
+
+
+def test_all_peers_are_judged_from_the_same_start_poses():
+    from common.options import train_config
+    from common.references import EVALUATION_SEEDS
+
+    from robogrammar_env.simulation import Simulation
+
+    design = BODIES.splitlines()[0]
+    options = peers.parse_arguments(["--design", design])
+    env = peers.make_environment(train_config(options), design, early_stops=False)
+    env.reset(seed=EVALUATION_SEEDS[0])
+    mine = Simulation(design, engine="mujoco")
+    mine.reset(peers.episode_seed(EVALUATION_SEEDS[0]), training=False)
+    theirs = env.unwrapped.simulation.state
+    np.testing.assert_array_equal(mine.state.joint_angles, theirs.joint_angles)
+    env.close()
+    mine.close()
+
+
+def test_evolution(tmp_path, capsys):
+    arguments = ["--cases", "shared", "--steps", "3000", "--workers", "1", "--interval", "0.5", "--seeds", "0"]
+    text = runs_once(evolution, arguments, tmp_path / "out", capsys)
+    assert "| shared |" in text
+    part = evolution.Parts(tmp_path / "out").all("shared-seed0")[0]
+    assert part["diversity"][-1]["env_steps"] > 0 and part["curves"]["env_steps"]
+
+
+def test_diversity_of_equal_and_of_opposite_bodies():
+    assert evolution.mean_distance(np.zeros((3, 2))) == 0.0
+    assert evolution.mean_distance(np.array([[0.0, 0.0], [1.0, 1.0]])) == pytest.approx(1.0)
+    assert evolution.mean_distance(np.zeros((1, 2))) == 0.0
+
+
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path):
+    program = Path(learning.__file__)
+    command = [sys.executable, str(program), "--set", "ppo.clipp=1", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "ppo.clip" in done.stderr
