@@ -26,16 +26,19 @@ from typing import Any
 
 import numpy as np
 from common.bodies import ROOT
-from common.options import make_parser, parse_settings, run_program
+from common.options import make_parser, run_program
 from common.parts import Parts
 from common.progress import Progress
 from common.tables import draw, machines, markdown, spread
 
 from map_elites.checkpoint import STATE_FILE
-from map_elites.config import nest
+from map_elites.cli import make_parser as make_trainer_parser
+from map_elites.cli import overrides
+from map_elites.config import nest, to_plain
 from map_elites.descriptors import BODY
 from map_elites.errors import RunFailedError
 from map_elites.run_folder import RunFolder
+from map_elites.trainer.settings import load_config
 
 CASES = {
     "shared": ["--train-shared"],
@@ -66,7 +69,7 @@ def make(options: argparse.Namespace, case: str, seed: int, parts: Parts) -> dic
     """One run and what is kept of it."""
     name = f"{case}-seed{seed}"
     arguments = [*CASES[case], *run_arguments(options, seed)]
-    settings = {"arguments": arguments, "judge": options.judge}
+    settings = {"config": resolved(arguments), "judge": options.judge}
 
     def work() -> dict[str, Any]:
         folder = RunFolder(options.out / "runs" / name)
@@ -81,9 +84,18 @@ def run_arguments(options: argparse.Namespace, seed: int) -> list[str]:
     arguments = ["--engine", options.engine, "--seed", str(seed), "--total-steps", str(options.steps)]
     arguments += ["--max-workers", str(options.workers)]
     arguments += ["--config", str(options.config)] if options.config else []
-    parse_settings(options.set)
     own = ["run.keep_checkpoints=1000000", f"run.checkpoint_interval_s={options.interval}"]
     return arguments + [word for pair in (*own, *options.set) for word in ("--set", pair)]
+
+
+def resolved(arguments: Sequence[str]) -> dict[str, Any]:
+    """All settings of a run, defaults included.
+
+    Raises:
+        UserError: The trainer would refuse them.
+    """
+    parsed = make_trainer_parser().parse(arguments)
+    return to_plain(load_config(parsed.config, overrides(parsed)))
 
 
 def run(folder: RunFolder, arguments: Sequence[str]) -> None:
