@@ -152,8 +152,15 @@ class Trial:
             self.seconds = time.perf_counter() - start
         self.cpu_seconds = processor_seconds() - busy
 
+    def _finish(self) -> None:
+        """Ends training: the learner uses what is left."""
+        start, busy = time.perf_counter(), processor_seconds()
+        self.supervisor.freeze()
+        self.seconds += time.perf_counter() - start
+        self.cpu_seconds += processor_seconds() - busy
+
     def run(self, marks: Iterable[float], said: Callable[[Point], None], *, clock: str = "steps") -> dict[str, Any]:
-        """Scores, trains to each mark and scores again.
+        """Scores, trains to each mark and scores again; the last score is that of the final weights.
 
         Args:
             marks: when to score, in all "steps" or "seconds" of training.
@@ -163,9 +170,11 @@ class Trial:
         Returns:
             The curve and what else is known of the trial, ready for JSON.
         """
-        curve = [self.score()]
-        for mark in marks:
-            self.advance(**{clock: mark})
+        curve, goals = [self.score()], list(marks)
+        for goal in goals:
+            self.advance(**{clock: goal})
+            if goal == goals[-1]:
+                self._finish()
             curve.append(self.score())
             said(curve[-1])
         return {"curve": curve, "memory": self.memory, "failed": self.failed, "metrics": self.metrics}

@@ -128,3 +128,16 @@ def test_a_trial_counts_training_only_and_takes_turns():
     assert last["seconds"] > 0 and last["version"] > first["version"] and not result["failed"]
     assert result["memory"]["pss"] > 0
     json.dumps(result)
+
+
+def test_the_last_score_is_that_of_the_weights_that_are_saved(tmp_path):
+    config, designs = build(TrainConfig, SMALL), [as_design(TWO_LEGS)]
+    crew, seeds = Crew(workers=0), (1,)
+    with Trial(config, designs, crew=crew, evaluation_seeds=seeds) as trial:
+        trial.train()
+        last = trial.run(marks(96, 1), lambda point: None)["curve"][-1]
+        trial.supervisor.checkpoint(tmp_path / "weights.npz")
+    with Trial(config, designs, crew=crew, evaluation_seeds=seeds, checkpoint=tmp_path / "weights.npz") as trial:
+        again = trial.score()
+    assert (again["steps"], again["version"]) == (0, last["version"])
+    assert again["speeds_m_s"] == last["speeds_m_s"]
