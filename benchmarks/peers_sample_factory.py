@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,29 @@ import gymnasium
 import numpy as np
 import torch
 from sample_factory.algo.learning.learner import Learner
+from sample_factory.algo.runners.runner import AlgoObserver
 from sample_factory.algo.utils.make_env import make_env_func_batched
+from sample_factory.algo.utils.misc import ExperimentStatus
 from sample_factory.cfg.arguments import parse_full_cfg, parse_sf_args
 from sample_factory.envs.env_utils import register_env
 from sample_factory.model.actor_critic import create_actor_critic
-from sample_factory.train import run_rl
+from sample_factory.train import make_runner
 
 from robogrammar_env.env import RoboGrammarEnv
 from robogrammar_env.reward import RewardWeights
 from robogrammar_env.simulation import EpisodeSettings
 
 NAME = "robogrammar"
+
+
+class Clock(AlgoObserver):
+    """Tells the runner how long it has been training: Sample Factory 2.1.1 asks for that, but never counts."""
+
+    def on_start(self, runner: Any) -> None:
+        self.start = time.monotonic()
+
+    def on_training_step(self, runner: Any, training_iteration_since_resume: int) -> None:
+        runner.total_train_seconds = time.monotonic() - self.start
 
 
 def make_environment(
@@ -105,8 +118,9 @@ def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     register_env(NAME, partial(make_environment, job))
     cfg = config_of(job)
-    status = run_rl(cfg)
-    if status:
+    cfg, runner = make_runner(cfg)
+    runner.register_observer(Clock())
+    if runner.init() != ExperimentStatus.SUCCESS or runner.run() != ExperimentStatus.SUCCESS:
         sys.exit(1)
     actor, checkpoint = trained_actor(job, cfg)
     end = {"steps": int(checkpoint["env_steps"]), "seconds": job["seconds"], "version": int(checkpoint["train_step"])}
