@@ -14,7 +14,7 @@ import psutil
 
 from common.references import EVALUATION_SEEDS
 from map_elites.trainer.bodies import body_spec, make_body, observation_spec
-from map_elites.trainer.settings import EnvironmentConfig, TrainConfig
+from map_elites.trainer.settings import TrainConfig
 from robogrammar_env.design import RobotDesign
 from shared_ppo.in_process import InProcessSupervisor
 from shared_ppo.messages import BodyFailed, EvaluateOrder, EvaluationReport, Event, LearnerUpdate, TrainOrder
@@ -47,7 +47,7 @@ def judged_by(config: TrainConfig, engine: str | None) -> TrainConfig:
     """The settings under which bodies are scored: another engine scores at its own default settings."""
     if engine is None:
         return config
-    return replace(config, environment=EnvironmentConfig(terrain=config.environment.terrain, engine=engine))
+    return replace(config, environment=replace(config.environment, engine=engine, engine_settings={}))
 
 
 class Trial:
