@@ -65,7 +65,7 @@ class EpisodeRecord:
         self._feet = feet(robot)
         self._rest_height_m = robot.spawn_position_m[2]
         self._touching = start.contacts[self._feet]
-        self._sums = np.zeros(8)
+        self._sums = [0.0] * 8
         self.steps = 0
 
     def add(self, state: RobotState, height_m: float) -> None:
@@ -73,18 +73,20 @@ class EpisodeRecord:
         touching = state.contacts[self._feet]
         landed = touching & ~self._touching
         count, speeds = len(self._feet), np.abs(state.joint_velocities)
-        power = np.abs(state.motor_torques) @ speeds
+        power = np.abs(state.motor_torques).dot(speeds)
         forward, up = -state.base_rotation[0, 0], state.base_rotation[2, 2]
         roll, pitch = roll_pitch(state.base_rotation)
         posture = self._weights[0] * forward + self._weights[1] * up
         shares = np.count_nonzero(touching) / count, np.count_nonzero(landed) / count
-        self._sums += (shares[0], height_m, pitch**2, roll**2, power, speeds.sum() / len(speeds), shares[1], posture)
+        speed = np.add.reduce(speeds) / len(speeds)
+        terms = (shares[0], height_m, pitch**2, roll**2, power, speed, shares[1], posture)
+        self._sums = [total + float(term) for total, term in zip(self._sums, terms, strict=True)]
         self._touching, self._last = touching, state
         self.steps += 1
 
     def summary(self) -> dict[str, float]:
         """The finished episode: `speed_m_s`, `robogrammar_objective`, `steps` and every descriptor by name."""
-        touching, height, pitch, roll, power, speed, landed, posture = (self._sums / self.steps).tolist()
+        touching, height, pitch, roll, power, speed, landed, posture = (total / self.steps for total in self._sums)
         seconds = self.steps * CONTROL_STEP_S
         moved = (self._last.base_position - self._start).tolist()
         forward = moved[0] / seconds

@@ -194,14 +194,16 @@ class Simulation:
         action = np.asarray(action, dtype=float)
         if action.shape != (self.num_joints,):
             raise ValueError(f"action must have shape ({self.num_joints},), one value a joint, got {action.shape}")
-        if not math.isfinite(action.sum()):
+        if not math.isfinite(np.add.reduce(action)):
             raise ValueError(f"action must be finite, got {action}")
-        return np.minimum(np.maximum(action, -1.0), 1.0)
+        return action.clip(-1.0, 1.0)
 
     def _checked_state(self, state: RobotState) -> RobotState:
-        speed = float(np.abs(state.base_velocity).max())
-        finite = math.isfinite(float(state.link_positions.sum() + state.joint_velocities.sum()))
-        if not (finite and speed <= MAX_SPEED_M_S):
+        total = np.add.reduce(state.link_positions, None) + np.add.reduce(state.joint_velocities)
+        x, y, z = state.base_velocity.tolist()
+        is_slow = abs(x) <= MAX_SPEED_M_S and abs(y) <= MAX_SPEED_M_S and abs(z) <= MAX_SPEED_M_S  # false for NaN
+        if not (is_slow and math.isfinite(total)):
+            speed = float(np.abs(state.base_velocity).max())
             raise SimulationDiverged(
                 f"the physics diverged in control step {self._record.steps + 1}: base speed {speed:.3g} m/s"
             )
@@ -210,12 +212,12 @@ class Simulation:
     def _motion(self, before: RobotState, action: np.ndarray) -> Motion:
         moved = self.state.base_position - before.base_position
         change = action - self._action
-        power = np.abs(self.state.motor_torques * self.state.joint_velocities).sum()
+        power = np.add.reduce(np.abs(self.state.motor_torques * self.state.joint_velocities))
         return Motion(
             forward_m_s=float(moved[0]) / CONTROL_STEP_S,
             sideways_m_s=float(moved[1]) / CONTROL_STEP_S,
             relative_power=float(power) / self._full_power_w,
-            action_change=float(change @ change) / self.num_joints,
+            action_change=float(change.dot(change)) / self.num_joints,
             tilt_rad=math.acos(min(1.0, max(-1.0, float(self.state.base_rotation[2, 2])))),
         )
 

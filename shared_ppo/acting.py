@@ -10,6 +10,7 @@ import torch
 from shared_ppo.action import NoisyActions, augmented_spec, make_action_space
 from shared_ppo.body import BodyDescription
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
+from shared_ppo.forward import ForwardPass
 from shared_ppo.policy import Actor, BodyCode, FlatParameters, make_actor
 
 _HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
@@ -59,13 +60,7 @@ class ActingPolicy:
             mask[row, : num_joints[row]] = 1
         global_static = np.stack([description.global_static for description in descriptions]).astype(np.float32)
         code = self._actor.encode(*(torch.from_numpy(array) for array in (joint_static, global_static, mask)))
-        return PolicyForBodies(self, code, mask)
-
-    @torch.inference_mode()
-    def mean(self, code: BodyCode, joints: np.ndarray, globals_: np.ndarray) -> np.ndarray:
-        """Returns mean actions (B, N, A) for observations (B, N, J) and (B, G)."""
-        mean = self._actor(code, torch.from_numpy(joints)[:, :, None], torch.from_numpy(globals_)[:, None])
-        return mean[:, :, 0].numpy()
+        return PolicyForBodies(self.noisy, ForwardPass(self._actor, code), code, mask)
 
 
 class PolicyForBodies:
@@ -76,18 +71,18 @@ class PolicyForBodies:
         std: (B, N, A) stationary standard deviation of the noise.
     """
 
-    def __init__(self, policy: ActingPolicy, code: BodyCode, mask: np.ndarray) -> None:
+    def __init__(self, noisy: NoisyActions, forward: ForwardPass, code: BodyCode, mask: np.ndarray) -> None:
         self.mask = mask
         self.std = np.exp(code.log_std[:, :, 0].numpy())
-        self._policy = policy
-        self._code = code
-        log_std = np.log(self.std) + policy.noisy.log_fresh_share() + _HALF_LOG_2PI
+        self._noisy = noisy
+        self._forward = forward
+        log_std = np.log(self.std) + noisy.log_fresh_share() + _HALF_LOG_2PI
         self._log_norm = (log_std.sum(axis=2) * mask).sum(axis=1)
-        self._fresh_std = self.std * policy.noisy.fresh_share
+        self._fresh_std = self.std * noisy.fresh_share
 
     def mean(self, joints: np.ndarray, globals_: np.ndarray) -> np.ndarray:
         """Returns mean actions (B, N, A) for observations (B, N, J) and (B, G)."""
-        return self._policy.mean(self._code, joints, globals_)
+        return self._forward(joints, globals_)
 
     def sample(
         self, joints: np.ndarray, globals_: np.ndarray, noise: np.ndarray, rng: np.random.Generator
@@ -104,7 +99,7 @@ class PolicyForBodies:
             Actions, noise bias and noise, each (B, N, A), and log-probabilities (B,) summed over real joints.
         """
         mean = self.mean(joints, globals_)
-        actions, bias, noise = self._policy.noisy.draw(mean, self.std, noise, rng)
+        actions, bias, noise = self._noisy.draw(mean, self.std, noise, rng)
         scaled = ((actions - mean - bias) / self._fresh_std) ** 2
         log_prob = -0.5 * (scaled.sum(axis=2) * self.mask).sum(axis=1) - self._log_norm
         return actions, bias, noise, log_prob

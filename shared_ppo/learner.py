@@ -24,6 +24,7 @@ from shared_ppo.run_state import LearnerImage
 from shared_ppo.segment import Segment
 
 _log = logging.getLogger(__name__)
+_LOSS_METRICS = ("loss", "policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
 _PASS_STEPS = 1024  # control steps at a time in the pass without gradients: what fits into the cache is faster
 
 
@@ -217,36 +218,40 @@ class SharedPPOTrainer:
         """Gradient steps over time slices of all segments, until the KL stop."""
         ppo, sums = self.config.ppo, _Sums()
         longest = max(part.valid.shape[1] for part in prepared)
+        valid = [part.valid.sum(dim=0).cpu().numpy() for part in prepared]
         num_minibatches = min(longest, max(1, round(num_steps / ppo.minibatch_size)))
         for epoch in range(ppo.epochs):
             orders = [self._rng.permutation(part.valid.shape[1]) for part in prepared]
             slices = [np.array_split(order, num_minibatches) for order in orders]
             for number in range(num_minibatches):
                 minibatch = [part.at(cut[number]) for part, cut in zip(prepared, slices, strict=True)]
-                if not self._gradient_step(minibatch, sums):
+                num_valid = float(sum(steps[cut[number]].sum() for steps, cut in zip(valid, slices, strict=True)))
+                if not self._gradient_step(minibatch, num_valid, sums):
                     return sums.means() | {"epochs_done": epoch + number / num_minibatches}
         return sums.means() | {"epochs_done": float(ppo.epochs)}
 
-    def _gradient_step(self, minibatch: Sequence[Prepared], sums: _Sums) -> bool:
-        """One step of Adam; False if the policy has already moved too far for another one."""
+    def _gradient_step(self, minibatch: Sequence[Prepared], num_valid: float, sums: _Sums) -> bool:
+        """One step of Adam on `num_valid` real steps; False if the policy has already moved too far for another one.
+
+        Numbers come from the device once, all together: each look at one would wait for everything before it.
+        """
         self.while_learning()
         ppo = self.config.ppo
-        num_valid = float(sum(part.valid.sum() for part in minibatch))
         if num_valid == 0:
             return True
         self.flat.zero_grad()
-        metrics = dict.fromkeys(("loss", "policy_loss", "value_loss", "entropy", "kl", "clip_fraction"), 0.0)
+        shares = torch.zeros(len(_LOSS_METRICS), device=self.device)
         for part in minibatch:
-            loss, shares = self._loss(part, num_valid)
+            loss, share = self._loss(part, num_valid)
             loss.backward()
-            for name, share in shares.items():
-                metrics[name] += share
+            shares += share
+        gradient = self.flat.vector.grad
+        assert gradient is not None
+        *numbers, norm = torch.cat([shares, gradient.norm()[None]]).tolist()
+        metrics = dict(zip(_LOSS_METRICS, numbers, strict=True))
         sums.add(num_valid, **metrics)
         if ppo.target_kl and metrics["kl"] > 1.5 * ppo.target_kl:
             return False
-        gradient = self.flat.vector.grad
-        assert gradient is not None
-        norm = float(gradient.norm())
         if not (math.isfinite(norm) and math.isfinite(metrics["loss"])):
             self.skipped_steps += 1
             _log.warning("skipped a gradient step: loss %s, gradient norm %s", metrics["loss"], norm)
@@ -256,8 +261,8 @@ class SharedPPOTrainer:
         sums.add(num_valid, grad_norm=norm)
         return True
 
-    def _loss(self, part: Prepared, num_valid: float) -> tuple[Tensor, dict[str, float]]:
-        """Loss of one group as its share of the minibatch mean, and its metrics (likewise shares)."""
+    def _loss(self, part: Prepared, num_valid: float) -> tuple[Tensor, Tensor]:
+        """Loss of one group as its share of the minibatch mean, and its metrics (likewise shares) in their order."""
         ppo = self.config.ppo
         log_prob, log_std = self._log_prob(part)
         log_ratio = (log_prob - part.log_prob) * part.mask[:, :, None] * part.valid[:, None]
@@ -270,9 +275,8 @@ class SharedPPOTrainer:
         entropy = (joint_entropy.sum(dim=1, keepdim=True) * per_joint).sum() / num_valid
         loss = policy_loss + ppo.value_coefficient * value_loss - ppo.entropy_coefficient * entropy
         kl = (losses.kl_estimate(log_ratio.detach()).sum(dim=1) * per_joint).sum() / num_valid
-        shares = (loss, policy_loss, value_loss, entropy, kl, (clipped * part.valid).sum() / num_valid)
-        names = ("loss", "policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
-        return loss, {name: float(share.detach()) for name, share in zip(names, shares, strict=True)}
+        clip_fraction = (clipped * part.valid).sum() / num_valid
+        return loss, torch.stack([loss, policy_loss, value_loss, entropy, kl, clip_fraction]).detach()
 
     def _surrogate(self, part: Prepared, log_ratio: Tensor) -> tuple[Tensor, Tensor]:
         """PPO's objective and the share of clipped ratios, each (S, T), from log-ratios per joint (S, N, T)."""
