@@ -77,7 +77,7 @@ class RunConfig:
     name: str | None = option(None, "name of the run folder; by default date, mode and seed")
     seed: int = option(0, "seed of everything random", low=0, high=2**31 - 1)
     total_steps: int = option(
-        1_000_000, "control steps over all workers, evaluation included, final verification not", low=1
+        10_000_000, "control steps over all workers, evaluation included, final verification not", low=1
     )
     mode: Literal["async", "sync"] = option("async", "sync is reproducible: same seed, same archive")
     shared: bool = option(True, "one policy for all bodies; false: every individual trains its own")
@@ -114,7 +114,7 @@ class EvolutionConfig:
 
     num_initial_random: int = option(16, "random bodies of the warm-up, the first population", low=1)
     training_steps_per_individual: int = option(
-        3000, "shared: control steps a newborn trains before it can lose; independent: its whole budget", low=1
+        4000, "shared: control steps a newborn trains before it can lose; independent: its whole budget", low=1
     )
     warmup_steps_per_individual: int = option(
         60_000, "control steps for each of them before selection starts ...", low=1
@@ -122,7 +122,7 @@ class EvolutionConfig:
     warmup_share: float = option(0.4, "... but for all together at most this share of total_steps", high=0.9, low=0.0)
     bodies_per_worker: int = option(8, "bodies a worker rolls out at a time", low=1, high=256)
     newborn_share: float = option(
-        0.5, "share of those places for newborns; elites rehearse in the others", low=0.05, high=1.0
+        0.25, "share of those places for newborns; elites rehearse in the others", low=0.05, high=1.0
     )
     random_share: float = option(0.1, "share of newborns drawn at random instead of bred", low=0.0, high=1.0)
     tournament: int = option(
