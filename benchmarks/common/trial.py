@@ -25,7 +25,8 @@ PRELOAD = ("robogrammar_env.engine.preload",)
 MEMORY_INTERVAL_S = 5.0
 
 Point = dict[str, Any]
-"""A point of a curve: training `steps` and `seconds` so far, `version` of the policy, `speeds_m_s` of the bodies."""
+"""A point of a curve: training `steps` and `seconds` so far, `version` of the policy, `speeds_m_s` and RoboGrammar's
+`objectives` of the bodies."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,8 @@ class Trial:
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
             "version": max(report.policy_version for report in reports),
-            "speeds_m_s": [_speed(infos.get(spec.body_id)) for spec in self.judged],
+            "speeds_m_s": [_mean(infos.get(spec.body_id), "speed_m_s") for spec in self.judged],
+            "objectives": [_mean(infos.get(spec.body_id), "robogrammar_objective") for spec in self.judged],
         }
 
     def _take(self, events: Sequence[Event]) -> list[EvaluationReport]:
@@ -263,5 +265,5 @@ def larger(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
     return max(one, other, key=lambda memory: memory.get("pss", -1))
 
 
-def _speed(infos: list[dict[str, float]] | None) -> float | None:
-    return float(np.mean([info["speed_m_s"] for info in infos])) if infos else None
+def _mean(infos: list[dict[str, float]] | None, name: str) -> float | None:
+    return float(np.mean([info[name] for info in infos])) if infos else None

@@ -10,6 +10,7 @@ import evolution
 import learning
 import numpy as np
 import peers
+import published
 import pytest
 import shared_vs_independent
 import sinusoids
@@ -48,6 +49,12 @@ def runs_once(program, arguments: list[str], out: Path, capsys) -> str:
     program.main(["--report", "--out", str(out)])
     assert list(out.glob("*.png"))
     return capsys.readouterr().out
+
+
+def test_published(tmp_path, capsys):
+    arguments = ["--steps", "128", "--others", "0", "--copies", "1", "--terrains", "ridged", *SMALL]
+    text = runs_once(published, arguments, tmp_path / "out", capsys)
+    assert "| flat on ridged | 0 | 2 |" in text and "| ridged on ridged | 0 | 2 |" in text
 
 
 def test_learning(tmp_path, bodies, capsys):
