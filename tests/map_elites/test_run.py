@@ -89,9 +89,11 @@ def test_a_small_run_with_everything_that_follows_it(tmp_path: Path):
     assert (tmp_path / "training.log").read_text() == (folder / "training.log").read_text()
 
     before = archive_of(folder)
-    code, out, err = finish(trainer(tmp_path, "--evaluate", "results/a"))
-    assert code == 0 and f"{summary['num_elites']} elites scored" in out, err
-    assert archive_of(folder) == before
+    code, out, err = finish(trainer(tmp_path, "--evaluate", "results/a", "--engine", "mujoco"))
+    assert code == 0 and f"{summary['num_elites']} elites scored on flat in mujoco" in out, err
+    report = json.loads((folder / "evaluations" / "mujoco_flat.json").read_text())
+    assert len(report["elites"]) == report["compared"] == summary["num_elites"] and report["engine"] == "mujoco"
+    assert "rank correlation (Spearman)" in out and archive_of(folder) == before
 
     for job, target in (("--gallery", "all.png"), ("--replay", "walk.gif"), ("--export", "out")):
         code, out, err = finish(trainer(tmp_path, job, "results/a", "--out", target))
