@@ -419,7 +419,7 @@ def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> dict
 
 def evaluation_of(archive: Archive, recorded: Mapping[int, float]) -> dict[str, Any]:
     """The freshly verified elites of an archive beside their recorded speeds, by id."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "id": elite.id,
             "design": str(elite.design),
