@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -302,8 +302,13 @@ def changed_config(stored: TrainConfig, overrides: Mapping[str, Any]) -> TrainCo
     """
     from map_elites.config import build, to_plain
 
-    sensed = {"environment": {"ground_heights": stored.environment.terrain_samples}}
-    return build(TrainConfig, merge(merge(to_plain(stored), sensed), modernise(overrides)))
+    before = stored.environment
+    sensed = {"environment": {"ground_heights": before.terrain_samples}}
+    config = build(TrainConfig, merge(merge(to_plain(stored), sensed), modernise(overrides)))
+    after = config.environment
+    if after.engine != before.engine and after.engine_settings == before.engine_settings:  # meant for the other engine
+        config = replace(config, environment=replace(after, engine_settings={}))
+    return config
 
 
 def stored_config(folder: RunFolder) -> TrainConfig:
