@@ -200,9 +200,12 @@ def _run(trainer: MAPElitesEvolutionTrainer) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    from map_elites.run_folder import RunFolder
     from map_elites.trainer import evaluate_run
 
-    print_evaluation(evaluate_run(arguments.evaluate, overrides(arguments)))
+    report = evaluate_run(arguments.evaluate, overrides(arguments))
+    print_evaluation(report)
+    _print(f"written to {RunFolder(arguments.evaluate).write_evaluation(report)}")
     return 0
 
 
@@ -257,18 +260,37 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     _print("\n".join(lines))
 
 
-def print_evaluation(rows: Sequence[Mapping[str, Any]]) -> None:
-    """One line per elite, the fastest first, then the means."""
-    lines = [f"{'id':>6} {'fitness m/s':>12} {'verified m/s':>12} {'objective':>10}  design"]
+def print_evaluation(report: Mapping[str, Any]) -> None:
+    """One line per elite, the fastest first, then the means, then how far recorded and fresh speeds agree."""
+    rows, terrains = report["elites"], report["terrain"].split(",")
+    several = terrains if len(terrains) > 1 else []
+    heads = ["recorded m/s", "now m/s", *several, "objective"]
+    lines = [f"{'id':>6} {' '.join(f'{head:>12}' for head in heads)}  design"]
     for row in rows:
-        numbers = [_decimal(row[key]) for key in ("fitness", "verified_fitness", "verified_robogrammar_objective")]
-        lines.append(f"{row['id']:>6} {numbers[0]:>12} {numbers[1]:>12} {numbers[2]:>10}  {row['design']}")
-    scored = [row["verified_fitness"] for row in rows if row["verified_fitness"] is not None]
+        speeds = (row["terrain_speeds"].get(name) for name in several)
+        numbers = [row["recorded_speed"], row["speed"], *speeds, row["robogrammar_objective"]]
+        lines.append(f"{row['id']:>6} {' '.join(f'{_decimal(number):>12}' for number in numbers)}  {row['design']}")
+    scored = [row["speed"] for row in rows if row["speed"] is not None]
     if scored:
-        lines.append(
-            f"{len(scored)} elites scored, mean {sum(scored) / len(scored):.4f} m/s, QD score {sum(scored):.3f} m/s"
-        )
-    _print("\n".join(lines))
+        where = f"on {report['terrain']} in {report['engine']}"
+        means = f"mean {sum(scored) / len(scored):.4f} m/s, QD score {sum(scored):.3f} m/s"
+        lines.append(f"{len(scored)} elites scored {where}: {means}")
+    _print("\n".join([*lines, *_agreement(report)]))
+
+
+def _agreement(report: Mapping[str, Any]) -> list[str]:
+    """What recorded and fresh speeds say about each other, for people."""
+    if not report["compared"]:
+        return []
+    correlation = report["rank_correlation"]
+    shown = "not defined for so few" if correlation is None else f"{correlation:.2f}"
+    walking = {name: report[f"walking_{name}"] for name in ("in_both", "before", "now")}
+    named = {name: ", ".join(map(str, ids)) or "none" for name, ids in walking.items()}
+    return [
+        f"rank correlation (Spearman) with the recorded speeds: {shown}",
+        f"faster than {report['walking_m_s']} m/s, recorded and now: {named['in_both']}; "
+        f"only recorded: {named['before']}; only now: {named['now']}",
+    ]
 
 
 def _print(text: str) -> None:

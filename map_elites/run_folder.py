@@ -117,6 +117,13 @@ class RunFolder:
         """Writes `summary.json` atomically."""
         write_atomically(self.summary_path, json.dumps(summary, indent=1, allow_nan=False) + "\n")
 
+    def write_evaluation(self, report: Mapping[str, Any]) -> Path:
+        """Writes what `--evaluate` found into `evaluations/`, one file for each engine and terrain."""
+        path = self.path / "evaluations" / f"{report['engine']}_{report['terrain'].replace(',', '_')}.json"
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, json.dumps(report, indent=1, allow_nan=False) + "\n")
+        return path
+
     def write_versions(self) -> None:
         """Writes `versions.txt`: what the run was made with."""
         write_atomically(self.path / "versions.txt", describe_versions())

@@ -7,12 +7,13 @@ terrain   the list of terrains, or a picture of one
 """
 
 import argparse
+import math
 import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import networkx as nx
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 from robogrammar_env.controllers import CONTROLLERS, Controller, make_controller
 from robogrammar_env.design import Design, as_design, rules_of
 from robogrammar_env.drawing import robot_figure, save_figure, sheet_figure
-from robogrammar_env.errors import RobotError, SimulationDiverged, UnfinishedDesignError
+from robogrammar_env.errors import RobotError, SimulationDiverged, UnfinishedDesignError, unknown_name
 from robogrammar_env.grammar import MAX_RULES, Grammar
 from robogrammar_env.robot import build_robot, colliding_links
 from robogrammar_env.robot_model import RobotModel
@@ -58,8 +59,15 @@ def _failed(error: Exception, code: int) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse with errors of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m robogrammar_env", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="show|random|simulate|terrain")
@@ -95,11 +103,11 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--terrain", default="flat", help=f"{', '.join(TERRAINS)} (default flat)")
     parser.add_argument("--engine", default="pybullet", help="pybullet or mujoco (default pybullet)")
     parser.add_argument(
-        "--seed", type=int, help="of controller, start pose and terrain (default: exact start, terrain 0)"
+        "--seed", type=_whole, help="of controller, start pose and terrain (default: exact start, terrain 0)"
     )
-    parser.add_argument("--frequency-hz", type=float, default=1.0, metavar="F", help="of the sinusoid (default 1)")
+    parser.add_argument("--frequency-hz", type=_number, default=1.0, metavar="F", help="of the sinusoid (default 1)")
     parser.add_argument(
-        "--amplitude", type=float, default=0.5, metavar="A", help="of the sinusoid, 1 is 90 degrees (0.5)"
+        "--amplitude", type=_number, default=0.5, metavar="A", help="of the sinusoid, 1 is 90 degrees (0.5)"
     )
     planner = parser.add_argument_group("mppi, RoboGrammar's planner (minutes in pybullet, faster in mujoco)")
     planner.add_argument("--samples", type=_positive, default=64, metavar="N", help="sequences a control step (64)")
@@ -137,6 +145,16 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
     return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}")
+    return value
 
 
 def _show(args: argparse.Namespace) -> None:
@@ -232,6 +250,8 @@ def _simulate(args: argparse.Namespace) -> None:
     # the engine is only needed here: `show` and `random` work without one
     from robogrammar_env.simulation import Simulation
 
+    if args.controller not in (known := [*CONTROLLERS, "mppi"]):
+        raise unknown_name("controller", args.controller, known)
     design = as_design(" ".join(args.design), grammar=args.grammar)
     simulation = Simulation(design, terrain=args.terrain, engine=args.engine)
     try:

@@ -59,13 +59,19 @@ def build_robot(source: HasGraph | nx.MultiDiGraph) -> RobotModel:
 
     Raises:
         UnfinishedDesignError: the graph has parts without shape or joint type.
-        DesignSyntaxError: the graph has a cycle, or a free joint.
+        DesignSyntaxError: the graph is not one tree of links, or has a free joint.
     """
     graph = source if isinstance(source, nx.MultiDiGraph) else source.graph()
     if parts := unfinished_parts(graph):
         raise UnfinishedDesignError(f"the graph is not finished: left are {', '.join(parts)}")
+    if not graph:
+        raise DesignSyntaxError("the graph is empty")
     if not nx.is_directed_acyclic_graph(graph):
-        raise DesignSyntaxError("the graph runs in a circle")
+        circle = " -> ".join(str(edge[0]) for edge in nx.find_cycle(graph))
+        raise DesignSyntaxError(f"the graph runs in a circle: {circle}")
+    if not nx.is_weakly_connected(graph):
+        parts = "; ".join(", ".join(map(str, sorted(part, key=str))) for part in nx.weakly_connected_components(graph))
+        raise DesignSyntaxError(f"the graph has parts that hang on nothing: {parts}")
     return _with_sides(_normalised(_TreeBuilder(graph).links()))
 
 
@@ -166,7 +172,7 @@ def _joint(edge: dict[str, Any], parent_length_m: float, mirrored: bool) -> Join
     """Joint of a graph edge, with the child turned by the INVERSE of `axis_angle`, as Bullet reads it."""
     joint_type = edge_attribute(edge, "type")
     if joint_type == "free":
-        raise DesignSyntaxError("only the base floats freely, an edge has type free")
+        raise DesignSyntaxError("only the base floats freely; a joint has type free, use hinge or fixed")
     x, y, z, degrees = edge_attribute(edge, "axis_angle")
     rotation = _axis_quaternion((x, y, z), -np.radians(degrees))
     axis = np.array(edge_attribute(edge, "joint_axis"), dtype=float)

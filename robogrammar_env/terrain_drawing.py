@@ -47,7 +47,7 @@ def terrain_sheet_figure(terrains: Sequence[Terrain]) -> Figure:
     """Makes a figure of many terrains, each from above and in profile."""
     columns = 3
     rows = -(-len(terrains) // columns)
-    figure = Figure(figsize=(4.6 * columns, 2.4 * rows), layout="constrained")
+    figure = Figure(figsize=(4.6 * columns, 2.7 * rows), layout="constrained")
     grid = figure.subplots(2 * rows, columns, squeeze=False)
     for axes in grid.flat[2 * len(terrains) :]:
         axes.set_axis_off()
@@ -57,6 +57,9 @@ def terrain_sheet_figure(terrains: Sequence[Terrain]) -> Figure:
         draw_terrain(above, terrain)
         above.set_title(f"{terrain.name} (friction {terrain.friction:g})", fontsize=9)
         draw_profile(along, terrain)
+        above.set_ylabel("left (m)", fontsize=7)
+        along.set_xlabel("ahead of the start (m)", fontsize=7)
+        along.set_ylabel("height (m)", fontsize=7)
         for axes in (above, along):
             axes.tick_params(labelsize=6)
     return figure

@@ -1,4 +1,4 @@
-"""The policy of one body as TorchScript: a file that runs without this package, and the check that it does the same.
+"""The policy of one body as TorchScript, which runs without this package, and the check that it does the same.
 
 What is known of the body is baked in. The module maps `joints` (n, J) and `globals` (G,), float32, to (n,) actions in
 [-1, 1], one call a control step; where the action space has a clock the module carries it, and `reset()` sets it to
@@ -113,34 +113,27 @@ def script_policy(policy: ActingPolicy, description: BodyDescription, config: Ac
         return torch.jit.script(ExportedPolicy(traced, config).eval())
 
 
-def export_policy(
-    policy: ActingPolicy,
-    description: BodyDescription,
-    config: ActionConfig,
-    path: Path,
-    *,
-    observations: Sequence[Observation] = (),
+def check_actions(
+    found: np.ndarray, policy: ActingPolicy, description: BodyDescription, observations: Sequence[Observation]
 ) -> float:
-    """Writes a policy for one body, and checks the file against the policy.
+    """Compares an exported policy's actions with those of the policy over an episode of observations.
 
     Args:
+        found: (T, n) actions of the exported policy from `reset` on.
         policy: with its weights loaded.
         description: of the body.
-        config: of the policy's action space.
-        path: of the file, `.pt`.
-        observations: of the body, for the check; random ones by default.
+        observations: T of the body, without the action space's features.
 
     Returns:
         The largest difference of an action.
 
     Raises:
-        ExportError: the file's actions differ by more than 1e-5.
-        OSError: the file cannot be written.
+        ExportError: it is more than 1e-5.
     """
-    script_policy(policy, description, config).save(str(path))
-    difference = largest_difference(path, policy, description, observations or random_observations(policy, description))
+    expected = _mean_actions(policy, policy.encode([description]), description.num_joints, observations)
+    difference = float(np.abs(found - expected).max())
     if not difference <= TOLERANCE:
-        raise ExportError(f"actions of {path} differ from the policy's by {difference:.2g}, more than {TOLERANCE:g}")
+        raise ExportError(f"exported actions differ from the policy's by {difference:.2g}, more than {TOLERANCE:g}")
     return difference
 
 
@@ -153,20 +146,6 @@ def random_observations(policy: ActingPolicy, description: BodyDescription, seed
         Observation(rng.normal(size=joints).astype(np.float32), rng.normal(size=width).astype(np.float32))
         for _ in range(_CHECK_STEPS)
     ]
-
-
-def largest_difference(
-    path: Path, policy: ActingPolicy, description: BodyDescription, observations: Sequence[Observation]
-) -> float:
-    """Largest difference of an action between an exported file and the policy over an episode of observations."""
-    exported = torch.jit.load(str(path))
-    exported.reset()
-    expected = _mean_actions(policy, policy.encode([description]), description.num_joints, observations)
-    with torch.no_grad():
-        found = [
-            exported(torch.from_numpy(seen.joints), torch.from_numpy(seen.globals)).numpy() for seen in observations
-        ]
-    return float(np.abs(np.array(found) - expected).max())
 
 
 def _mean_actions(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from map_elites.archive import Archive, Elite
-from map_elites.descriptors import Descriptor
 from map_elites.errors import UserError
+from map_elites.plots import EMPTY, INK
 from map_elites.run_folder import RunFolder
 from map_elites.trainer.bodies import body_spec, observation_spec, simulate
 from map_elites.trainer.export import export_design
@@ -25,7 +30,6 @@ from shared_ppo.body import BodyDescription
 from shared_ppo.export import load_policy, script_policy
 
 FILMS = (".gif", ".mp4")
-CELL_INCHES = 1.7
 
 
 def pick_elite(archive: Archive, number: int | None) -> Elite:
@@ -132,36 +136,48 @@ def gallery(run: Path, out: Path | None = None) -> Path:
     folder, _, archive = open_run(run)
     target = out or folder.heatmap_path.with_name("gallery.png")
     target.parent.mkdir(parents=True, exist_ok=True)
-    gallery_figure(archive, folder.path.name).savefig(target, dpi=100)
+    gallery_figure(archive, folder.path.name).savefig(target, dpi=120)
     return target
 
 
 def gallery_figure(archive: Archive, title: str) -> Figure:
-    """The contact sheet; rows and columns without an elite are left out, the axes say what is shown."""
+    """The contact sheet: as the heatmap, with a robot in every filled cell, cut to the part that is filled."""
     across, up = archive.axes[0], archive.axes[1]
     cells = {archive.cell_of_elite(elite.id)[:2]: elite for elite in archive}
-    columns = sorted({cell[0] for cell in cells})
-    rows = sorted({cell[1] for cell in cells}, reverse=True)
-    figure = Figure(figsize=(CELL_INCHES * max(3, len(columns)), 1 + 0.8 * CELL_INCHES * max(2, len(rows))))
-    figure.suptitle(f"{title}: the elites by {across.axis_label}, across, and {up.axis_label}, up", fontsize=11)
-    grid = figure.subplots(max(1, len(rows)), max(1, len(columns)), squeeze=False)
-    for row, below in enumerate(rows):
-        for column, left in enumerate(columns):
-            axes = grid[row][column]
-            axes.set(xticks=[], yticks=[], frame_on=False)
-            if (left, below) in cells:
-                elite = cells[left, below]
-                axes.imshow(portrait(build_robot(elite.design), width=200, height=150))
-                axes.set_title(f"{elite.id}: {elite.fitness:.2f} m/s", fontsize=8, pad=2)
-            if row == len(rows) - 1:
-                axes.set_xlabel(_bounds(across, left), fontsize=8)
-            if column == 0:
-                axes.set_ylabel(_bounds(up, below), fontsize=8)
-    figure.tight_layout()
+    columns, rows = (_span([cell[axis] for cell in cells]) for axis in (0, 1))
+    width, height = columns[1] - columns[0], rows[1] - rows[0]
+    figure = Figure(figsize=(1.5 + 1.6 * max(2, width), 1.1 + 1.2 * max(2, height)), layout="constrained")
+    plot = figure.add_subplot()
+    fastest = max([elite.fitness for elite in cells.values()], default=0.0)
+    colours = ScalarMappable(Normalize(min(0.0, fastest), max(fastest, 1e-3)), "viridis")
+    for column, row in product(range(*columns), range(*rows)):
+        _draw_cell(plot, (column, row), cells.get((column, row)), colours)
+    plot.set(xlim=columns, ylim=rows, aspect=0.75, xlabel=across.axis_label, ylabel=up.axis_label)
+    for axis, edges, (first, end) in ((plot.xaxis, across.edges(), columns), (plot.yaxis, up.edges(), rows)):
+        axis.set_ticks(range(first, end + 1), [f"{edge:.3g}" for edge in edges[first : end + 1]])
+    plot.tick_params(length=0)
+    plot.spines[:].set_visible(False)
+    plot.set_title(f"{title}: {len(cells)} elites, framed in the colour of their speed", loc="left", pad=10)
+    figure.colorbar(colours, ax=plot, pad=0.01, aspect=30, label="net forward speed (m/s)").outline.set_visible(False)
     return figure
 
 
-def _bounds(axis: Descriptor, index: int) -> str:
-    """The range of a bin, with its unit."""
-    low, high = axis.edges()[index : index + 2]
-    return f"{low:.2g} to {high:.2g} {axis.unit}".strip()
+def _span(indices: Sequence[int]) -> tuple[int, int]:
+    """First and last + 1 of some bins."""
+    return (min(indices), max(indices) + 1) if indices else (0, 1)
+
+
+def _draw_cell(plot: Axes, cell: tuple[int, int], elite: Elite | None, colours: ScalarMappable) -> None:
+    """One cell of unit size: the robot in a coloured frame with its speed and id, or a faint square."""
+    column, row = cell
+    gap = 0.04
+    frame = {"xy": (column + gap, row + gap), "width": 1 - 2 * gap, "height": 1 - 2 * gap}
+    if elite is None:
+        plot.add_patch(Rectangle(**frame, facecolor=EMPTY, edgecolor="none"))
+        return
+    extent = (column + gap, column + 1 - gap, row + gap, row + 1 - gap)
+    plot.imshow(portrait(build_robot(elite.design), width=240, height=180), extent=extent, aspect="auto")
+    plot.add_patch(Rectangle(**frame, fill=False, edgecolor=colours.to_rgba(elite.fitness), linewidth=3))
+    speed = round(elite.fitness, 2) + 0.0  # + 0.0: no minus sign before zero
+    plot.text(column + 0.09, row + 0.91, f"{speed:.2f} m/s", va="top", fontsize=8, weight="bold", color=INK)
+    plot.text(column + 0.91, row + 0.09, f"{elite.id}", ha="right", fontsize=7, color=INK)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from map_elites.agreement import agreement
 from map_elites.alone import AloneSearch
 from map_elites.archive import Archive, ArchiveError, load_archive
 from map_elites.checkpoint import read_state, restore_or_fail, search_state
@@ -301,8 +302,13 @@ def changed_config(stored: TrainConfig, overrides: Mapping[str, Any]) -> TrainCo
     """
     from map_elites.config import build, to_plain
 
-    sensed = {"environment": {"ground_heights": stored.environment.terrain_samples}}
-    return build(TrainConfig, merge(merge(to_plain(stored), sensed), modernise(overrides)))
+    before = stored.environment
+    sensed = {"environment": {"ground_heights": before.terrain_samples}}
+    config = build(TrainConfig, merge(merge(to_plain(stored), sensed), modernise(overrides)))
+    after = config.environment
+    if after.engine != before.engine and after.engine_settings == before.engine_settings:  # meant for the other engine
+        config = replace(config, environment=replace(after, engine_settings={}))
+    return config
 
 
 def stored_config(folder: RunFolder) -> TrainConfig:
@@ -368,7 +374,7 @@ def evaluation_crew(config: TrainConfig, plan: Plan, folder: RunFolder, design_o
     return AloneCrew(config, plan.workers, design_of, policies=folder.path / "policies")
 
 
-def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Scores all elites of a run again under its newest weights, on seeds that no run uses for selection.
 
     Args:
@@ -376,7 +382,9 @@ def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> list
         overrides: Nested settings, such as another terrain, engine, seed or number of workers.
 
     Returns:
-        The archive's entries with fresh `verified_fitness` and `verified_robogrammar_objective`, the fastest first.
+        `engine`, `terrain`, `seed` and `episodes` behind the scores; `elites`, the fastest first: id, design, the
+        `recorded_speed` (verified, where the run got so far), the fresh `speed`, `terrain_speeds` and
+        `robogrammar_objective`; and how far recorded and fresh speeds agree, see `agreement`.
 
     Raises:
         UserError, RunFailedError, ArchiveError: As `open_run`; or the checkpoint is damaged.
@@ -387,6 +395,8 @@ def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> list
     folder, stored, archive = open_run(path)
     config = changed_config(stored, overrides or {})
     designs = {elite.id: elite.design for elite in archive}
+    recorded = {elite.id: (elite.verified or elite.score).fitness for elite in archive}
+    seeds = seeds_of_verification(config)
     try:
         crew = evaluation_crew(config, plan_of(stored), folder, designs.__getitem__)
         with StopSignal() as stop:
@@ -396,12 +406,34 @@ def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> list
                     crew,
                     archive,
                     describe=describe,
-                    seeds=seeds_of_verification(config),
+                    seeds=seeds,
                     while_waiting=stop.check,
                 )
             finally:
                 crew.stop()
     except SharedPPOError as error:
         raise RunFailedError(str(error)) from error
-    rows = archive.to_json()
-    return sorted(rows, key=lambda row: (-(row["verified_fitness"] or float("-inf")), row["id"]))
+    return {
+        "engine": config.environment.engine,
+        "terrain": ",".join(config.environment.terrains),
+        "seed": config.run.seed,
+        "episodes": len(seeds) - 1,
+        **evaluation_of(archive, recorded),
+    }
+
+
+def evaluation_of(archive: Archive, recorded: Mapping[int, float]) -> dict[str, Any]:
+    """The freshly verified elites of an archive beside their recorded speeds, by id."""
+    rows: list[dict[str, Any]] = [
+        {
+            "id": elite.id,
+            "design": str(elite.design),
+            "recorded_speed": recorded[elite.id],
+            "speed": elite.verified.fitness if elite.verified else None,
+            "terrain_speeds": dict(elite.verified.terrain_speeds) if elite.verified else {},
+            "robogrammar_objective": elite.verified.robogrammar_objective if elite.verified else None,
+        }
+        for elite in archive
+    ]
+    rows.sort(key=lambda row: (row["speed"] is None, -(row["speed"] or 0.0), row["id"]))
+    return {**agreement(rows), "elites": rows}

@@ -36,10 +36,17 @@ def test_an_unknown_elite_is_refused_with_those_there_are():
 
 
 def test_gallery_has_a_picture_in_each_filled_cell_and_the_bounds_at_the_border():
-    figure = gallery_figure(archive(), "my run")
-    shown = {axes.get_title() for axes in figure.axes if axes.images}
-    assert shown == {"1: 0.30 m/s", "2: 0.40 m/s"} and len(figure.axes) == 4
-    assert any("m" in axes.get_ylabel() for axes in figure.axes)
+    made = archive()
+    plot = gallery_figure(made, "my run").axes[0]
+    places = {(int(image.get_extent()[0]), int(image.get_extent()[2])) for image in plot.images}
+    assert places == {made.cell_of_elite(1)[:2], made.cell_of_elite(2)[:2]} and len(plot.images) == 2
+    assert {"0.30 m/s", "0.40 m/s", "1", "2"} == {text.get_text() for text in plot.texts}
+    assert [plot.get_xlabel(), plot.get_ylabel()] == [axis.axis_label for axis in AXES[:2]]
+    assert {label.get_text() for label in plot.get_xticklabels()} <= {f"{edge:.3g}" for edge in AXES[0].edges()}
+
+
+def test_gallery_of_an_empty_archive_is_empty():
+    assert not gallery_figure(Archive(AXES), "my run").axes[0].images
 
 
 @pytest.mark.parametrize(

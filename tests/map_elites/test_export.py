@@ -45,9 +45,17 @@ def test_exported_folder_walks_as_in_the_trainer(tmp_path, engine):
     speed = trainers_speed(config, tmp_path / "learner.npz")
     assert export_design(DESIGN, tmp_path / "learner.npz", tmp_path / "out", config) <= 1e-5
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"robot.urdf", "robot.xml", "design.txt", "policy.pt", "body.json", "run_policy.py"}
+    assert names == {
+        "robot.urdf",
+        "robot.xml",
+        "design.txt",
+        "policy.pt",
+        "body.json",
+        "simulators.py",
+        "run_policy.py",
+    }
     assert DESIGN.to_text() in (tmp_path / "out" / "design.txt").read_text()
-    command = [sys.executable, "-I", "run_policy.py", "--engine", engine]
+    command = [sys.executable, "run_policy.py", engine]
     done = subprocess.run(command, cwd=tmp_path / "out", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if "m/s" in line]
@@ -60,5 +68,5 @@ def test_policies_of_other_terrains_are_exported_with_their_ground_heights(tmp_p
     learner = tmp_path / "learner.npz"
     InProcessSupervisor(make_body, observation_spec(config), config.shared_ppo, seed=1).checkpoint(learner)
     assert export_design(DESIGN, learner, tmp_path / "out", config) <= 1e-5
-    command = [sys.executable, "-I", "run_policy.py", "--engine", "pybullet", "--steps", "5"]
+    command = [sys.executable, "run_policy.py", "pybullet"]
     subprocess.run(command, cwd=tmp_path / "out", capture_output=True, check=True)

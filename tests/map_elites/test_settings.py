@@ -85,10 +85,18 @@ def test_bodies_sense_the_ground_where_a_terrain_is_not_flat(environment, sample
 
 def test_a_policy_is_taken_to_other_terrains_with_the_senses_it_has():
     flat, mixed = (config_from({"terrain": terrain}) for terrain in ("flat", "flat,gap"))
+    moved = changed_config(flat, {})
+    assert moved.environment.terrains == ("flat",)
     moved = changed_config(flat, {"environment": {"terrain": "gap"}})
     assert moved.environment.terrains == ("gap",) and observation_spec(moved) == observation_spec(flat)
     moved = changed_config(mixed, {"environment": {"terrain": "flat", "engine": "mujoco"}})
     assert moved.environment.engine == "mujoco" and observation_spec(moved) == observation_spec(mixed)
+
+
+def test_settings_of_an_engine_do_not_follow_to_another_one():
+    stored = config_from({"environment": {"engine": "pybullet", "engine_settings": {"solver_iterations": 50}}})
+    kept, moved = (changed_config(stored, {"environment": {"engine": name}}) for name in ("pybullet", "mujoco"))
+    assert kept.environment.engine_settings == {"solver_iterations": 50} and not moved.environment.engine_settings
 
 
 def test_python_callers_may_use_a_namespace_a_dict_or_a_config(tmp_path: Path):

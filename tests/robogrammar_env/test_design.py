@@ -175,6 +175,13 @@ def test_graph_in_a_circle_is_an_error():
         as_design(graph)
 
 
+def test_graph_whose_parts_hang_on_nothing_is_an_error():
+    graph = as_design("body -roll- body").graph()
+    graph.add_node("wing", shape="capsule")
+    with pytest.raises(DesignSyntaxError, match="parts that hang on nothing: torso_0, torso_1; wing"):
+        build_robot(graph)
+
+
 def test_asymmetric_design_has_its_own_legs():
     design = as_design("apr30_asym: 0 7 2 16 17 8 9 5 5 6")
     assert isinstance(design, GrammarDesign)

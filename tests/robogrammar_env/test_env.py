@@ -10,13 +10,22 @@ from gymnasium.utils.env_checker import check_env
 
 import robogrammar_env  # noqa: F401  registers the environment
 from robogrammar_env.design import as_design
+from robogrammar_env.engine.base import ENGINES
 from robogrammar_env.errors import RobotError, SimulationDiverged
+from robogrammar_env.terrain import TERRAINS
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"design": FLAT, "max_joints": 14}, {"terrain": "ridged"}, {"engine": "mujoco"}]
+    "settings",
+    [
+        {"design": FLAT, "max_joints": 14},
+        {"terrain": "flat,ridged", "engine": "mujoco"},
+        *({"terrain": terrain, "engine": engine} for terrain in TERRAINS for engine in ENGINES),
+    ],
 )
 def test_gymnasium_checker_has_no_complaint(settings):
+    if settings.get("engine") == "mujoco":
+        pytest.importorskip("mujoco")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         environment = gymnasium.make("RoboGrammar-v0", **settings)
@@ -59,11 +68,15 @@ def test_divergence_ends_the_episode_without_a_score(monkeypatch):
     assert np.array_equal(before["joints"], after["joints"])
 
 
-def test_stock_stable_baselines_trains():
+@pytest.mark.parametrize("terrain", ["flat", "ridged", "gap"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_stock_stable_baselines_trains(engine, terrain):
     ppo = pytest.importorskip("stable_baselines3").PPO
-    model = ppo("MultiInputPolicy", gymnasium.make("RoboGrammar-v0"), n_steps=128, batch_size=64, n_epochs=2, seed=0)
+    pytest.importorskip(engine)
+    environment = gymnasium.make("RoboGrammar-v0", engine=engine, terrain=terrain)
+    model = ppo("MultiInputPolicy", environment, n_steps=144, batch_size=72, n_epochs=2, seed=0)
     before = {name: value.clone() for name, value in model.policy.state_dict().items()}
-    model.learn(512)
+    model.learn(288)
     after = model.policy.state_dict()
     assert any(not value.equal(before[name]) for name, value in after.items())
     assert all(value.isfinite().all() for value in after.values())

@@ -66,7 +66,8 @@ def test_show_draws(capsys, tmp_path):
         ("terrain moon", "unknown terrain 'moon'"),
         ("simulate 0 7 2", "not finished"),
         ("simulate 0 7 3 6", "has no joint"),
-        ("simulate flat --controller dance", "unknown controller 'dance'"),
+        ("simulate flat --controller dance", "unknown controller 'dance'; known: zero, random, sinusoid, mppi"),
+        ("simulate flat --terrain flat,ridge", "unknown terrain 'ridge', did you mean 'ridged'"),
         ("simulate flat --terrain moon", "unknown terrain 'moon'"),
         ("simulate flat --engine havok", "unknown engine 'havok'"),
         ("simulate flat --controller mppi --horizon 1", "horizon must be at least 2 control steps, got 1"),
@@ -78,11 +79,18 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, command, message):
     assert err.startswith("error: ") and message in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["", "dance", "random --count 0", "random --seed x", "random --seed -1", "show"])
-def test_bad_command_line_is_exit_code_2(capsys, command):
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("", "dance", "random --count 0", "random --seed x", "random --seed -1", "show", "simulate flat --seed -3"),
+        *("simulate flat --amplitude nan", "simulate flat --frequency-hz inf", "simulate flat --frequency-hz x"),
+    ],
+)
+def test_bad_command_line_is_one_line_and_exit_code_2(capsys, command):
     with pytest.raises(SystemExit) as caught:
         main(command.split())
-    assert caught.value.code == 2
+    err = capsys.readouterr().err
+    assert caught.value.code == 2 and err.startswith("error: ") and err.count("\n") == 1
 
 
 def test_random_prints_designs_that_the_same_seed_gives_again(capsys, tmp_path):
