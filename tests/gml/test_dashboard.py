@@ -17,10 +17,10 @@ task:
   search_args: [{type: Int, name: x, data: [1, 4]}]
 """
 CHROMIUM = shutil.which("chromium")
-HEADLESS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --virtual-time-budget=30000"
-).split()
+HEADLESS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--virtual-time-budget=30000"),
+]
 
 
 @pytest.fixture
