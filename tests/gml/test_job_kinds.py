@@ -234,18 +234,32 @@ def test_killed_real_container_is_gone(podman, tmp_path):
     wait_for(lambda: job.name not in containers())
 
 
-def test_search_over_real_containers(podman, space):
+def container_search(space, podman, command) -> None:
     *options, root = podman.split()
     space.write(
         "c.yaml",
-        "task:\n  template: \"echo 'acc: {x}'; echo $GML_JOB_NAME > $GML_JOB_DIR/inside\"\n"
+        f'task:\n  template: "{command}"\n'
         "  search_args: [{type: Int, name: x, data: [1, 3]}]\nscheduler: {parallel_size: 2}\n"
         f"job: {{type: ContainerJob, engine: podman, image: {root}, options: '{' '.join(options)}'}}\n",
     )
+
+
+def test_search_over_real_containers(podman, space):
+    container_search(space, podman, "echo 'acc: {x}'; echo $GML_JOB_NAME > $GML_JOB_DIR/inside")
     space.call("run", "-t", "t", "c.yaml")
     assert [row.value for row in space.rows()] == [1.0, 2.0, 3.0]
     assert (space.task().jobs / "job_0002" / "inside").read_text() == "job_0002\n"
-    assert not any(f"t_job_000{number}" in containers() for number in range(3))
+    assert "t_job_" not in containers()
+
+
+def test_real_containers_end_with_their_killed_scheduler(podman, space):
+    container_search(space, podman, "sleep 300; echo {x}")
+    scheduler = space.start("run", "-t", "t", "c.yaml")
+    wait_for(lambda: containers().count("t_job_") == 2)
+    scheduler.kill()
+    scheduler.communicate()
+    wait_for(lambda: "t_job_" not in containers())
+    assert space.states() == ["ERROR", "ERROR"]
 
 
 def remote_job(tmp_path, command, name, **settings) -> AutolinkJob:
