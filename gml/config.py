@@ -103,6 +103,8 @@ class SchedulerConfig:
         func_type: function of the MuJoCo benchmark.
         normalizer: how the MuJoCo benchmark scales observations.
         rollouts: episodes per value in the MuJoCo benchmark.
+        survival_bonus: whether the MuJoCo benchmark searches with the bonus that Hopper pays for not falling;
+            `max_reward` is a full return in any case.
     """
 
     type: Annotated[str, values.text] = "FIFO"
@@ -120,6 +122,7 @@ class SchedulerConfig:
     func_type: Annotated[str, values.one_of("swimmer", "hopper")] = "swimmer"
     normalizer: Annotated[str, values.one_of("online", "none", "ars")] = "none"
     rollouts: Annotated[int, values.count] = 3
+    survival_bonus: Annotated[bool, values.flag] = True
 
 
 @dataclass(frozen=True)

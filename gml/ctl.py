@@ -204,8 +204,7 @@ def dashboard(options: argparse.Namespace) -> int:
     from gml.study import open_storage
 
     task = TaskFolder.existing(options.task)
-    print(f"http://{options.host}:{options.port}/dashboard/studies/1 (Ctrl-C ends it)", flush=True)
-    serve(wsgi(open_storage(task.db)), options.host, options.port)
+    serve(wsgi(open_storage(task.db)), options.host, options.port, path="/dashboard/studies/1")
     return 0
 
 

@@ -7,6 +7,8 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIServer, make_server
 
+from gml.errors import UserError
+
 
 class ThreadedServer(ThreadingMixIn, WSGIServer):
     """Answers every request in a thread of its own, so that an idle connection of a browser holds up no other."""
@@ -20,18 +22,24 @@ class ThreadedServer6(ThreadedServer):
     address_family = socket.AF_INET6
 
 
-def serve(app: Callable[..., Any], host: str, port: int) -> None:
-    """Serves until Ctrl-C, SIGTERM or SIGHUP.
+def serve(app: Callable[..., Any], host: str, port: int, *, path: str = "/") -> None:
+    """Prints the address of `path` once it answers, and serves until Ctrl-C, SIGTERM or SIGHUP.
 
     Nothing is answered in the main thread: wsgiref takes whatever is raised there while it answers, a signal's
     exception too, for an error of the application, and would go on for ever.
 
     Raises:
-        OSError: the address is taken, or none of ours.
+        UserError: the address is taken, or none of ours.
     """
-    with make_server(host, port, app, ThreadedServer6 if ":" in host else ThreadedServer) as server:
+    try:
+        server = make_server(host, port, app, ThreadedServer6 if ":" in host else ThreadedServer)
+    except (OSError, OverflowError) as error:
+        raise UserError(f"--host {host} --port {port}: {getattr(error, 'strerror', None) or error}") from None
+    with server:
         try:
             threading.Thread(target=server.serve_forever, daemon=True).start()
+            shown = f"[{host}]" if ":" in host else host
+            print(f"http://{shown}:{server.server_port}{path} (Ctrl-C ends it)", flush=True)
             threading.Event().wait()
         except KeyboardInterrupt:
             server.shutdown()

@@ -46,7 +46,7 @@ def summary(task: TaskFolder, rows: Sequence[Row]) -> dict[str, Any]:
 
 def job_summary(task: TaskFolder, row: Row) -> dict[str, Any]:
     """Returns a job as plain values, for YAML."""
-    kept = ("seed", "reason", "returncode", "attempts", "gpu", "retry_of", "wall_s")
+    kept = ("seed", "reason", "returncode", "attempts", "gpu", "retry_of", "wall_s", "return")
     return {
         "job": row.job,
         "state": row.state,

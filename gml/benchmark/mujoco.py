@@ -3,6 +3,9 @@
 One value is the mean return of a few episodes. The observations are scaled in one of three ways:
 none, online (running statistics of all that this search has seen so far), ars (fixed numbers that come from a solved
 policy of the ARS paper for Hopper-v1; they leak knowledge and are offered for comparison only).
+
+Hopper pays 1 for every step without a fall, so that standing still (about 1000) is a hill that searches do not leave.
+ARS took that bonus out of what it learned from; `survival_bonus=False` does. Targets are always full returns.
 """
 
 from collections.abc import Iterable
@@ -78,6 +81,36 @@ class Policy:
         return self.matrix @ ((observation - self.mean) / self.deviation)
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """What the episodes of one parameter vector gave.
+
+    Attributes:
+        value: what the search maximises.
+        mean_return: full return, mean over the episodes.
+        policy: what was run.
+    """
+
+    value: float
+    mean_return: float
+    policy: Policy
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode.
+
+    Attributes:
+        full_return: sum of all rewards.
+        bonus: the part of it that was paid for not falling.
+        observations: (steps + 1, observations).
+    """
+
+    full_return: float
+    bonus: float
+    observations: np.ndarray
+
+
 class LinearPolicyProblem:
     """Parameters in, returns out.
 
@@ -88,13 +121,22 @@ class LinearPolicyProblem:
         num_episodes: how many have been run.
     """
 
-    def __init__(self, func_type: str, *, normalizer: str = "none", rollouts: int = 3, seed: int = 0):
+    def __init__(
+        self,
+        func_type: str,
+        *,
+        normalizer: str = "none",
+        rollouts: int = 3,
+        survival_bonus: bool = True,
+        seed: int = 0,
+    ):
         """Makes the environment.
 
         Args:
             func_type: swimmer or hopper.
             normalizer: none, online or ars.
             rollouts: episodes per value.
+            survival_bonus: whether values count the bonus for not falling.
             seed: of the first episode; later ones count up.
 
         Raises:
@@ -108,6 +150,7 @@ class LinearPolicyProblem:
         assert self._env.observation_space.shape and self._env.action_space.shape
         self._shape = (*self._env.action_space.shape, *self._env.observation_space.shape)
         self._normalizer, self._rollouts, self._seed = normalizer, rollouts, seed
+        self._survival_bonus = survival_bonus
         self.target, self.dims = TARGETS[func_type], self._shape[0] * self._shape[1]
         self.statistics = RunningStatistics(self._shape[1])
         self.num_episodes = 0
@@ -121,27 +164,29 @@ class LinearPolicyProblem:
             return Policy(matrix, self.statistics.mean.copy(), self.statistics.deviation)
         return Policy(matrix, np.zeros(self._shape[1]), np.ones(self._shape[1]))
 
-    def value(self, parameters: np.ndarray) -> tuple[float, Policy]:
-        """Returns the mean return of `rollouts` episodes, and the policy that was run."""
+    def measure(self, parameters: np.ndarray) -> Measurement:
+        """Runs `rollouts` episodes of (dims,) parameters; they feed the running statistics."""
         policy = self.policy(parameters)
         first = self._seed + self.num_episodes
-        return float(np.mean(self.returns(policy, range(first, first + self._rollouts)))), policy
+        episodes = [self._episode(policy, seed) for seed in range(first, first + self._rollouts)]
+        self.num_episodes += len(episodes)
+        if self._normalizer == "online":
+            self.statistics.add(np.concatenate([episode.observations for episode in episodes]))
+        mean_return = float(np.mean([episode.full_return for episode in episodes]))
+        left_out = 0.0 if self._survival_bonus else float(np.mean([episode.bonus for episode in episodes]))
+        return Measurement(mean_return - left_out, mean_return, policy)
 
-    def returns(self, policy: Policy, seeds: Iterable[int], *, learn: bool = True) -> list[float]:
-        """Returns the return of one episode per seed; `learn` feeds the running statistics."""
-        episodes = [self._episode(policy, seed) for seed in seeds]
-        if learn:
-            self.num_episodes += len(episodes)
-            if self._normalizer == "online":
-                self.statistics.add(np.concatenate([observations for _, observations in episodes]))
-        return [total for total, _ in episodes]
+    def returns(self, policy: Policy, seeds: Iterable[int]) -> list[float]:
+        """Returns the full return of one episode per seed; nothing is learned from them."""
+        return [self._episode(policy, seed).full_return for seed in seeds]
 
-    def _episode(self, policy: Policy, seed: int) -> tuple[float, np.ndarray]:
+    def _episode(self, policy: Policy, seed: int) -> Episode:
         observation, _ = self._env.reset(seed=seed)
-        observations, total, is_over = [observation], 0.0, False
+        observations, total, bonus, is_over = [observation], 0.0, 0.0, False
         while not is_over:
-            observation, reward, terminated, truncated, _ = self._env.step(policy.act(observation))
+            observation, reward, terminated, truncated, info = self._env.step(policy.act(observation))
             observations.append(observation)
             total += float(reward)
+            bonus += info.get("reward_survive", 0.0)
             is_over = terminated or truncated
-        return total, np.array(observations)
+        return Episode(total, bonus, np.array(observations))

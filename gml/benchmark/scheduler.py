@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gml.benchmark.mujoco import LinearPolicyProblem
-from gml.book import Assignment
+from gml.benchmark.mujoco import LinearPolicyProblem, Measurement
+from gml.book import Assignment, entry_of
 from gml.errors import ConfigError
 from gml.jobs import Job, State
 from gml.schedulers.naive_scheduler import NaiveScheduler
@@ -22,17 +22,17 @@ class MujocoJob(Job):
     """One parameter vector; `start` runs its episodes.
 
     Attributes:
-        value: mean return, after `start`.
         problem: what evaluates it; set by the scheduler.
+        measured: what came of it, after `start`.
     """
 
     problem: LinearPolicyProblem
-    value: float | None = None
+    measured: Measurement
 
     def start(self, **_: Any) -> None:
         """Runs the episodes."""
         begun = time.monotonic()
-        self.value, self.policy = self.problem.value(np.array([self.arg_dict[name] for name in self.names]))
+        self.measured = self.problem.measure(np.array([self.arg_dict[name] for name in self.names]))
         self.wall_s, self.returncode, self.status = time.monotonic() - begun, 0, State.FINISHED
 
     @property
@@ -56,14 +56,23 @@ class MujocoScheduler(NaiveScheduler):
         part, dims = self.config.scheduler, len(self.config.task.search_args)
         try:
             self._problem = LinearPolicyProblem(
-                part.func_type, normalizer=part.normalizer, rollouts=part.rollouts, seed=self.config.task.seed
+                part.func_type,
+                normalizer=part.normalizer,
+                rollouts=part.rollouts,
+                survival_bonus=part.survival_bonus,
+                seed=self.config.task.seed,
             )
         except ValueError as error:
             raise ConfigError(f"scheduler.normalizer: {error}") from error
         if dims != self._problem.dims:
             raise ConfigError(f"task.search_args: {part.func_type} needs {self._problem.dims}, there are {dims}")
-        self._best_job: MujocoJob | None = None
+        self._last_job: MujocoJob | None = None
         self._state_file = self.task.path / "normalizer.json"
+
+    @property
+    def best_reward(self) -> float | None:
+        """The best full return so far; None before the first."""
+        return max((entry_of(trial).get("return", -np.inf) for trial in self.book.trials()), default=None)
 
     def _loop(self) -> None:
         if self._state_file.exists():
@@ -88,19 +97,23 @@ class MujocoScheduler(NaiveScheduler):
         job.start()
         state = {"num_episodes": self._problem.num_episodes, **self._problem.statistics.state()}
         self._state_file.write_text(json.dumps(state), encoding="utf-8")
-        self.book.finish(assignment.number, State.FINISHED, job.value, {"wall_s": round(job.wall_s, 3)})
+        details = {"wall_s": round(job.wall_s, 3), "return": job.measured.mean_return}
+        self.book.finish(assignment.number, State.FINISHED, job.measured.value, details)
         self._last_job = job
 
     def reward_reached(self, target: float) -> None:
         """Ends the search only if the newest vector reached the target and holds it on fresh episodes."""
         job = self._last_job
-        if job.value is None or job.value < target:
+        if job is None or job.measured.mean_return < target:
             return
         first = CONFIRM_SEED + CONFIRM_EPISODES * self.num_tries
         seeds = range(first, first + CONFIRM_EPISODES)
-        returns = self._problem.returns(job.policy, seeds, learn=False)
+        returns = self._problem.returns(job.measured.policy, seeds)
         mean = float(np.mean(returns))
-        print(f"{job.name}: {job.value:.1f}; mean of {CONFIRM_EPISODES} fresh episodes {mean:.1f}", flush=True)
+        print(
+            f"{job.name}: return {job.measured.mean_return:.1f}; mean of {CONFIRM_EPISODES} fresh episodes {mean:.1f}",
+            flush=True,
+        )
         if mean >= target:
             (self.task.path / "winners.yaml").write_text(
                 json.dumps({"job": job.name, "fresh_mean": mean, "returns": returns}), encoding="utf-8"

@@ -186,6 +186,82 @@ def test_apptainer_and_podman_command_lines(tmp_path):
     assert job.kill_command() == "podman stop -t 5 box"
 
 
+@pytest.fixture(scope="module")
+def podman(tmp_path_factory) -> str:
+    """Options with which a real podman runs a root file system of ours (busybox), without an image or a network."""
+    busybox = shutil.which("busybox")
+    if os.getuid() != 0 or not (shutil.which("podman") and shutil.which("runc") and busybox):
+        pytest.skip("a real container needs root and the packages podman, runc and busybox-static")
+    root = tmp_path_factory.mktemp("root")
+    (root / "bin").mkdir()
+    shutil.copy(busybox, root / "bin" / "busybox")
+    for name in ("sh", "echo", "sleep", "cat"):
+        (root / "bin" / name).symlink_to("busybox")
+    options = f"--runtime runc --network none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --rootfs {root}"
+    words = ["podman", "run", "--rm", *options.split(), "sh", "-c", "exit 0"]
+    tried = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    if tried.returncode:
+        pytest.skip(f"containers do not run here: {tried.stderr.strip()[-200:]}")
+    return options
+
+
+def containers() -> str:
+    return subprocess.run(["podman", "ps", "-a", "--format", "{{.Names}}"], capture_output=True, text=True).stdout
+
+
+def podman_job(tmp_path, command, options, **settings) -> ContainerJob:
+    job = container_job(tmp_path, command, f"box_{time.time_ns()}", **settings)
+    *options, root = options.split()
+    job.configure(image=root, engine="podman", options=" ".join(options))
+    return job
+
+
+def test_real_container_sees_project_and_environment(podman, tmp_path):
+    (tmp_path / "data.txt").write_text("from the project")
+    job = podman_job(tmp_path, "cat data.txt; echo $GML_SEED > result.txt; exit 5", podman)
+    job.start()
+    assert (job.wait(60), job.returncode, job.reason) == (State.ERROR, 5, "exit code 5")
+    assert job.log_file.read_text() == "from the project"
+    assert (tmp_path / "result.txt").read_text() == "3\n"
+    assert job.name not in containers()
+
+
+def test_killed_real_container_is_gone(podman, tmp_path):
+    job = podman_job(tmp_path, "echo up; sleep 300", podman, grace_s=1.0)
+    job.start()
+    wait_for(lambda: job.log_file.exists() and "up" in job.log_file.read_text())
+    assert job.kill() == State.KILLED
+    wait_for(lambda: job.name not in containers())
+
+
+def container_search(space, podman, command) -> None:
+    *options, root = podman.split()
+    space.write(
+        "c.yaml",
+        f'task:\n  template: "{command}"\n'
+        "  search_args: [{type: Int, name: x, data: [1, 3]}]\nscheduler: {parallel_size: 2}\n"
+        f"job: {{type: ContainerJob, engine: podman, image: {root}, options: '{' '.join(options)}'}}\n",
+    )
+
+
+def test_search_over_real_containers(podman, space):
+    container_search(space, podman, "echo 'acc: {x}'; echo $GML_JOB_NAME > $GML_JOB_DIR/inside")
+    space.call("run", "-t", "t", "c.yaml")
+    assert [row.value for row in space.rows()] == [1.0, 2.0, 3.0]
+    assert (space.task().jobs / "job_0002" / "inside").read_text() == "job_0002\n"
+    assert "t_job_" not in containers()
+
+
+def test_real_containers_end_with_their_killed_scheduler(podman, space):
+    container_search(space, podman, "sleep 300; echo {x}")
+    scheduler = space.start("run", "-t", "t", "c.yaml")
+    wait_for(lambda: containers().count("t_job_") == 2)
+    scheduler.kill()
+    scheduler.communicate()
+    wait_for(lambda: "t_job_" not in containers())
+    assert space.states() == ["ERROR", "ERROR"]
+
+
 def remote_job(tmp_path, command, name, **settings) -> AutolinkJob:
     """A scheduler of three one-liners: jobs are processes, their states are files."""
     queue = tmp_path / "queue"

@@ -1,13 +1,8 @@
 """Tasks as search-ctl manages them."""
 
-import contextlib
 import json
-import socket
-import threading
 import time
-import urllib.request
 from datetime import datetime
-from http.client import HTTPException
 
 import optuna
 import pytest
@@ -174,60 +169,6 @@ def test_log_is_not_kept_when_not_wanted(space):
     search(space, "echo 'acc: {x}'", extra="generate_log: off\n")
     assert [row.value for row in space.rows()] == [1.0, 2.0, 3.0, 4.0]
     assert not list(space.task().jobs.rglob("training.log"))
-
-
-@pytest.fixture
-def dashboard(space):
-    """The process of a dashboard on a small study, and its address."""
-    search(space, "echo 'acc: {x}'")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = space.start("ctl", "dashboard", "-t", "t", "--port", str(port))
-    yield server, f"http://127.0.0.1:{port}"
-    server.kill()
-    server.communicate()
-
-
-def test_dashboard_serves_the_study(space, dashboard):
-    server, address = dashboard
-    assert f'"{space.task().name}"' in fetch(f"{address}/api/studies").replace("study_name", "")
-    with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))):  # as browsers do, and say nothing
-        assert "<html" in fetch(f"{address}/dashboard/studies/1").lower()
-    server.terminate()
-    server.communicate(timeout=30)
-
-
-def test_dashboard_ends_while_it_is_asked(dashboard):
-    server, address = dashboard
-    fetch(f"{address}/api/studies")
-    asking = threading.Thread(target=ask_until_gone, args=(f"{address}/api/studies",))
-    asking.start()
-    time.sleep(0.2)
-    server.terminate()
-    try:
-        server.communicate(timeout=30)
-    finally:
-        server.kill()
-        asking.join()
-    assert server.returncode == 0
-
-
-def ask_until_gone(url):
-    with contextlib.suppress(OSError, HTTPException):
-        while True:
-            urllib.request.urlopen(url, timeout=10).close()
-
-
-def fetch(url, limit_s=60.0):
-    end = time.monotonic() + limit_s
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
-                return answer.read().decode()
-        except OSError:
-            assert time.monotonic() < end
-            time.sleep(0.2)
 
 
 BENCHMARK = """
