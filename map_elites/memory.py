@@ -1,17 +1,34 @@
-"""Memory of this process and all of its children, shared pages counted once."""
+"""Memory of a run's main process and all of its children, told apart by what they do."""
 
 from __future__ import annotations
 
 import psutil
 
 
-def tree_memory_bytes() -> int:
-    """Proportional set size of the process tree, in bytes; processes that end meanwhile are left out."""
-    total = 0
-    this = psutil.Process()
-    for process in (this, *this.children(recursive=True)):
+def memory_by_kind(main: psutil.Process | None = None) -> dict[str, int]:
+    """Memory in bytes of "main" (this process by default), and of its "learner", "workers" and "helpers" (fork server).
+
+    Pages that several processes share are split among them, so the sum counts them once. Processes that end meanwhile
+    are left out. Where the system knows no proportional set size, it is the resident size.
+    """
+    sizes: dict[str, int] = {}
+    main = main or psutil.Process()
+    try:
+        family = [main, *main.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return sizes
+    for process in family:
         try:
-            total += process.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            kind = "main" if process == main else _kind(" ".join(process.cmdline()))
+            full = process.memory_full_info()
+        except psutil.Error:
             continue
-    return total
+        sizes[kind] = sizes.get(kind, 0) + int(getattr(full, "pss", full.rss))
+    return sizes
+
+
+def _kind(title: str) -> str:
+    """What a child does, from its title."""
+    if "shared_ppo learner" in title:
+        return "learner"
+    return "workers" if ": worker " in title else "helpers"

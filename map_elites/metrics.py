@@ -61,6 +61,9 @@ METRICS = (
     Metric("buffer_bytes", "experience", "B"),
     Metric("env_steps_per_second", "system", "1/s"),
     Metric("memory_bytes", "system", "B"),
+    Metric("memory_main_bytes", "system", "B"),
+    Metric("memory_learner_bytes", "system", "B"),
+    Metric("memory_workers_bytes", "system", "B"),
     Metric("worker_restarts", "system"),
 )
 COLUMNS = ("env_steps", *(metric.name for metric in METRICS))

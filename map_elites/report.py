@@ -18,7 +18,7 @@ from map_elites.crew import Crew, EpisodeDone, Learned, ProcessReplaced
 from map_elites.curves import Table, TensorBoard
 from map_elites.evaluation import Settlement
 from map_elites.logs import RunLog
-from map_elites.memory import tree_memory_bytes
+from map_elites.memory import memory_by_kind
 from map_elites.metrics import COLUMNS, EVALUATION_COLUMNS, METRICS, SUMMARY
 from map_elites.plots import save_heatmap
 from map_elites.run_folder import RunFolder
@@ -197,8 +197,9 @@ class Reporter:
     def _write_row(self, now: float, steps: int) -> None:
         window, status = self._window, self._crew.status()
         elapsed = max(now - window.started, 1e-6)
-        memory = tree_memory_bytes()
-        self.totals.peak_memory_bytes = max(self.totals.peak_memory_bytes, memory)
+        memory = memory_by_kind()
+        memory_bytes = sum(memory.values())
+        self.totals.peak_memory_bytes = max(self.totals.peak_memory_bytes, memory_bytes)
         received = status.experience.get("received", 0)
         values: dict[str, float | int | None] = {
             **window.learned,
@@ -215,7 +216,8 @@ class Reporter:
             "updates_per_minute": 60 * (status.policy_updates - window.updates) / elapsed,
             "experience_per_second": (received - window.received) / elapsed,
             "env_steps_per_second": (steps - window.steps) / elapsed,
-            "memory_bytes": memory,
+            "memory_bytes": memory_bytes,
+            **{f"memory_{kind}_bytes": size for kind, size in memory.items()},
             "worker_restarts": self.totals.worker_restarts,
         }
         self._table.add({"env_steps": steps, **values})

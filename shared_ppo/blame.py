@@ -66,7 +66,7 @@ class Blame:
         if len(strikes) < _STRIKES:
             return None
         self._set_aside[body_id] = f"broke {len(strikes)} workers and is set aside: {'; '.join(strikes)}"
-        return BodyFailed(body_id, self._set_aside[body_id], worker)
+        return BodyFailed(body_id, self._set_aside[body_id], worker, is_final=True)
 
     def _use_budget(self, worker: int, exitcode: int) -> None:
         """Counts a death that no body explains.

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from shared_ppo.log_lines import LogLine, log_line
+
 _log = logging.getLogger(__name__)
 
 
@@ -48,11 +50,15 @@ class Child:
                 return
 
     def received(self) -> list[Any]:
-        """Everything that has arrived; what a process was writing when it died is lost."""
+        """Everything that has arrived but log lines, which are logged; what a dying process was writing is lost."""
         messages = []
         try:
             while self.orders.poll():
-                messages.append(self.orders.recv())
+                message = self.orders.recv()
+                if isinstance(message, LogLine):
+                    log_line(message, self.process.name)
+                else:
+                    messages.append(message)
         except (EOFError, OSError):
             _log.debug("%s has closed its pipe", self.process.name)
         return messages

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from shared_ppo.body import MakeBody
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
 from shared_ppo.experience import SharedExperienceBuffer
+from shared_ppo.log_lines import run_logged
 from shared_ppo.run_state import RunState
 
 
@@ -106,11 +107,11 @@ def run_worker(setup: WorkerSetup) -> None:
     """Entry point of a worker process."""
     from shared_ppo.worker import worker_main
 
-    worker_main(setup)
+    run_logged(lambda: worker_main(setup), setup.orders)
 
 
 def run_learner(setup: LearnerSetup) -> None:
     """Entry point of the learner process."""
     from shared_ppo.learner_process import learner_main
 
-    learner_main(setup)
+    run_logged(lambda: learner_main(setup), setup.orders)

@@ -6,7 +6,6 @@ import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
 import torch
 
 from shared_ppo.birth import new_learner
@@ -17,7 +16,7 @@ from shared_ppo.learning_loop import LearningLoop
 from shared_ppo.messages import EvaluateOrder, Event, LearnerUpdate, TrainOrder
 from shared_ppo.rollout import RolloutWorker
 from shared_ppo.run_state import RunState, Start
-from shared_ppo.supervision import EvaluationShares, RunView, process_memory
+from shared_ppo.supervision import EvaluationShares, RunView
 
 
 class InProcessSupervisor(RunView):
@@ -123,7 +122,3 @@ class InProcessSupervisor(RunView):
         """Closes all bodies."""
         for worker in self._workers:
             worker.train(TrainOrder(()))
-
-    def memory_report(self) -> dict[str, dict[str, int]]:
-        """Memory of this process in bytes."""
-        return {"main": process_memory(psutil.Process())}

@@ -50,11 +50,15 @@ class EvaluationReport:
 
 @dataclass(frozen=True)
 class BodyFailed:
-    """A body was taken out of the training mix: it raised, gave numbers that are not finite, or broke workers."""
+    """A body was taken out of the training mix: it raised, gave numbers that are not finite, or broke workers.
+
+    If `is_final` it is set aside: no worker will get it again, neither in training nor in an evaluation.
+    """
 
     body_id: int
     reason: str
     worker: int
+    is_final: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import setproctitle
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 _PR_SET_PDEATHSIG = 1
 _PRELOAD = ("numpy", "torch", "shared_ppo.worker", "shared_ppo.learner_process")
+_LAST = "shared_ppo.frozen"
 
 
 @contextmanager
@@ -46,7 +47,7 @@ def process_context(preload: Sequence[str] = ()) -> Any:
     from multiprocessing import forkserver
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*_PRELOAD, *preload])
+    context.set_forkserver_preload([*_PRELOAD, *preload, _LAST])
     # The server skips what it cannot import without a word, so it has to find packages where we do.
     with _environment({**_ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
         forkserver.ensure_running()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import psutil
-
 from shared_ppo.messages import EvaluateOrder, Event, TrainOrder
 
 if TYPE_CHECKING:
@@ -50,12 +48,6 @@ class Supervisor(Protocol):
     def stop(self) -> None:
         """Ends everything."""
 
-    def memory_report(self) -> dict[str, dict[str, int]]:
-        """Memory of each process in bytes: "pss" with shared pages split among their users, "uss" its own."""
-
-    def memory_bytes(self) -> int:
-        """Memory of all processes, shared pages counted once."""
-
 
 class RunView:
     """What a supervisor knows of its run from the run's shared memory, wherever workers and learner are."""
@@ -80,14 +72,6 @@ class RunView:
         """Writes learner and counters to a file, from shared memory: at once, whatever the processes do."""
         self._run.save(path)
 
-    def memory_report(self) -> dict[str, dict[str, int]]:
-        """Memory of each process in bytes; each supervisor knows which processes it has."""
-        raise NotImplementedError
-
-    def memory_bytes(self) -> int:
-        """Memory of all processes, shared pages counted once."""
-        return sum(memory["pss"] for memory in self.memory_report().values())
-
 
 class EvaluationShares:
     """Deals evaluations out: each to the worker with the fewest episodes still to run, the first of several."""
@@ -104,10 +88,3 @@ class EvaluationShares:
     def finish(self, worker: int, order: EvaluateOrder) -> None:
         """Notes that a worker is done with an order."""
         self._episodes[worker] -= len(order.bodies) * len(order.seeds)
-
-
-def process_memory(process: psutil.Process) -> dict[str, int]:
-    """Proportional and unique set size of a process in bytes; resident size where the system knows no better."""
-    with process.oneshot():
-        full = process.memory_full_info()
-    return {"pss": int(getattr(full, "pss", full.rss)), "uss": int(getattr(full, "uss", full.rss))}

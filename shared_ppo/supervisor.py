@@ -9,8 +9,6 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from shared_ppo.birth import new_learner_elsewhere
 from shared_ppo.blame import Blame
 from shared_ppo.body import BodySpec, MakeBody
@@ -43,7 +41,7 @@ from shared_ppo.messages import (
 from shared_ppo.process import end_processes, process_context
 from shared_ppo.run_state import RunState, Start, require_shared_memory
 from shared_ppo.segment import segment_layout
-from shared_ppo.supervision import EvaluationShares, RunView, Supervisor, process_memory
+from shared_ppo.supervision import EvaluationShares, RunView, Supervisor
 
 __all__ = ["ProcessSupervisor", "Supervisor"]
 
@@ -202,20 +200,6 @@ class ProcessSupervisor(RunView):
             child.forget()
         if hasattr(self, "_buffer"):
             self._buffer.close()
-
-    # --- what is known ------------------------------------------------------------------------------------------
-
-    def memory_report(self) -> dict[str, dict[str, int]]:
-        """Memory of each process in bytes: "pss" with shared pages split among their users, "uss" its own."""
-        main, report = psutil.Process(), {}
-        names = {record.child.process.pid: record.child.process.name for record in self._workers}
-        names |= {self._learner.process.pid: "learner", main.pid: "main"}
-        for process in (main, *main.children(recursive=True)):
-            try:
-                report[names.get(process.pid, f"helper {process.pid}")] = process_memory(process)
-            except psutil.Error:
-                continue
-        return report
 
     # --- watching -----------------------------------------------------------------------------------------------
 

@@ -16,15 +16,17 @@ from map_elites.contests import EvaluationOrder
 from map_elites.crew import CrewEvent, CrewStatus, EpisodeDone, Learned, OrderDone, ProcessReplaced
 from map_elites.schedule import update_size
 from map_elites.trainer.bodies import body_spec, make_body, observation_spec
+from map_elites.trainer.fork_server import preload_for
 from map_elites.trainer.settings import TrainConfig
 from shared_ppo.body import BodySpec
 from shared_ppo.config import SharedPPOConfig
+from shared_ppo.log_lines import LogLine, log_line, run_logged
 from shared_ppo.messages import BodyFailed, EpisodeReport, EvaluateOrder, EvaluationReport, LearnerUpdate, TrainOrder
 
 log = logging.getLogger(__name__)
 
 COPIES = 4  # simulations of the one body, side by side
-PRELOAD = ("robogrammar_env.engine.preload", "map_elites.trainer.alone_crew", "shared_ppo.in_process")
+PRELOAD = ("map_elites.trainer.alone_crew", "shared_ppo.in_process")
 
 
 @dataclass(frozen=True)
@@ -149,15 +151,18 @@ def _supervisor(settings: SharedPPOConfig, config: TrainConfig, *, seed: int, ch
 
 
 def work(index: int, pipe: Any, steps: Any, config: TrainConfig) -> None:
-    """A worker process: jobs in, answers out, until the pipe closes."""
+    """A worker process: jobs in, answers and log lines out, until the pipe closes."""
     from shared_ppo.process import enter_process
 
+    def serve() -> None:
+        with contextlib.suppress(EOFError, BrokenPipeError):
+            while True:
+                job = pipe.recv()
+                steps[index] = 0
+                pipe.send(_answered(job, config, lambda count: steps.__setitem__(index, count)))
+
     enter_process(f"map_elites: worker {index}")
-    with contextlib.suppress(EOFError, BrokenPipeError):
-        while True:
-            job = pipe.recv()
-            steps[index] = 0
-            pipe.send(_answered(job, config, lambda count: steps.__setitem__(index, count)))
+    run_logged(serve, pipe)
 
 
 def _answered(job: Job, config: TrainConfig, on_steps: Callable[[int], None]) -> Answer:
@@ -238,7 +243,7 @@ class AloneCrew:
             return
         from shared_ppo.process import process_context
 
-        self._context = process_context(PRELOAD)
+        self._context = process_context((*PRELOAD, *preload_for(self._config, training=COPIES, scoring=1)))
         self._steps = self._context.RawArray("q", self._count)
         self._workers = [self._start_worker(index) for index in range(self._count)]
 
@@ -284,10 +289,14 @@ class AloneCrew:
         return events
 
     def _attend(self, worker: _Worker) -> list[CrewEvent]:
-        """An answer, or a death."""
+        """An answer, a line for the log, or a death."""
         try:
             if worker.pipe.poll():
-                return self._finished(worker, worker.pipe.recv())
+                message = worker.pipe.recv()
+                if not isinstance(message, LogLine):
+                    return self._finished(worker, message)
+                log_line(message, f"worker {worker.index}")
+                return []
         except (EOFError, OSError):
             pass
         worker.process.join(1.0)

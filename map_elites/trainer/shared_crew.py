@@ -12,6 +12,7 @@ from map_elites.crew import BodyBroke, CrewEvent, CrewStatus, EpisodeDone, Learn
 from map_elites.evolution import TrainCommand
 from map_elites.schedule import Plan, segment_size, update_size
 from map_elites.trainer.bodies import body_spec, make_body, observation_spec
+from map_elites.trainer.fork_server import preload_for
 from map_elites.trainer.settings import TrainConfig
 from shared_ppo.body import BodySpec
 from shared_ppo.config import SharedPPOConfig
@@ -28,8 +29,6 @@ from shared_ppo.messages import (
 
 LEARNER_FILE = "learner.npz"
 WHOLE_ROUND_S = 3600.0  # longer than any round; a worker that hangs is found meanwhile
-SET_ASIDE = "is set aside"  # in the reason of a body that broke workers and that they will not get again
-PRELOAD = ("robogrammar_env.engine.preload",)
 
 
 def learner_settings(config: TrainConfig, plan: Plan) -> SharedPPOConfig:
@@ -78,7 +77,7 @@ class SharedCrew:
             num_workers=plan.workers,
             seed=seed,
             mode=config.run.mode,
-            preload=PRELOAD,
+            preload=preload_for(config, training=plan.places, scoring=config.workers.evaluation_rows),
             checkpoint=checkpoint / LEARNER_FILE if checkpoint else None,
         )
 
@@ -119,7 +118,7 @@ class SharedCrew:
             case EvaluationReport():
                 return OrderDone(event.order_id, event.policy_version, event.results, event.failed, event.steps)
             case BodyFailed():
-                return BodyBroke(event.body_id, event.reason, event.worker, is_final=SET_ASIDE in event.reason)
+                return BodyBroke(event.body_id, event.reason, event.worker, event.is_final)
             case WorkerRestarted():
                 return ProcessReplaced(f"worker {event.worker}", exit_cause(event.exitcode_or_signal))
             case LearnerRestarted():

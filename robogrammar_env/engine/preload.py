@@ -2,7 +2,7 @@
 
 `multiprocessing.set_forkserver_preload(["robogrammar_env.engine.preload"])`. A body in a forked worker then costs about
 less than 1 MiB of its own instead of 29 MiB. The environment variable ROBOGRAMMAR_PRELOAD_CLIENTS says how many
-(default 8).
+(default 8); a worker that needs more than that pays the full price for each.
 """
 
 import os
@@ -10,4 +10,4 @@ import os
 from robogrammar_env import simulation  # noqa: F401  everything that a worker needs
 from robogrammar_env.engine import clients
 
-clients.open_ahead(int(os.environ.get("ROBOGRAMMAR_PRELOAD_CLIENTS", "8")))
+clients.open_ahead(int(os.environ.get(clients.CLIENTS_AHEAD, "8")))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import time
+import warnings
 
 import numpy as np
 
@@ -84,6 +86,10 @@ class FaultyBody(TargetBody):
             os.kill(os.getpid(), signal.SIGSEGV)
         if self.fault == "exit":
             os._exit(3)
+        if self.fault == "talk":
+            for number in range(100):
+                logging.getLogger("fake").warning("joint %d is hot", number)
+            warnings.warn("the fake simulator complains", stacklevel=1)
         if self.fault == "nan":
             return step._replace(reward=float("nan"))
         return step

@@ -24,7 +24,7 @@ def test_two_strikes() -> None:
     assert blame.judge(1, 6, 1, was_hanging=False) is None
     assert blame.allowed(bodies) == bodies
     failure = blame.judge(1, 5, -signal.SIGKILL, was_hanging=True)
-    assert failure is not None and failure.body_id == 5
+    assert failure is not None and failure.body_id == 5 and failure.is_final
     assert "SIGSEGV" in failure.reason and "7 s" in failure.reason
     assert blame.allowed(bodies) == bodies[1:]
     report = blame.completed(EvaluationReport(1, 1, {6: []}, {}, 0), EvaluateOrder(1, bodies, (0,)))

@@ -110,6 +110,7 @@ def test_a_failing_body_fails_alone(fault: str, reason: str) -> None:
     segments = one.rollout() + one.rollout()
     assert [segment.body_id for segment in segments] == [2, 2]
     failures = [event for event in one.take_events() if isinstance(event, BodyFailed)]
+    assert not any(failure.is_final for failure in failures)
     assert len(failures) == 1 and failures[0].body_id == 1 and reason in failures[0].reason
 
 

@@ -16,6 +16,7 @@ from fake_bodies import SPEC, make_body
 from helpers import body, small_config
 
 from shared_ppo.errors import CheckpointError, SharedPPOError
+from shared_ppo.log_lines import MOST_LINES
 from shared_ppo.messages import (
     BodyFailed,
     EpisodeReport,
@@ -178,13 +179,6 @@ def test_damaged_checkpoints_are_refused(make: Make, tmp_path: Path) -> None:
         make(checkpoint=path, config=other)
 
 
-def test_memory_is_reported(make: Make) -> None:
-    """For every process, in bytes."""
-    supervisor = make()
-    assert supervisor.memory_bytes() > 10**7
-    assert "main" in supervisor.memory_report()
-
-
 def run_rounds(supervisor: Supervisor, path: Path) -> tuple[list[Event], bytes]:
     """A small search: mixes change and evaluations happen in fixed rounds."""
     events: list[Event] = []
@@ -247,7 +241,7 @@ def test_a_body_that_breaks_two_workers_is_set_aside(make_processes: Make, fault
     assert [restart.worker for restart in of(WorkerRestarted, events)] == [0, 0]
     assert of(WorkerRestarted, events)[0].bodies == (1, 2)
     failure = of(BodyFailed, events)[0]
-    assert failure.body_id == 1 and "2 workers" in failure.reason
+    assert failure.body_id == 1 and failure.is_final and "2 workers" in failure.reason
     supervisor.evaluate(EvaluateOrder(1, (body(1, fault=fault), body(2)), (0,)))
     supervisor.train(1, TrainOrder((body(1, fault=fault, at=1), body(3))))
     later = poll_until(supervisor, lambda events: updates(2)(events) and bool(of(EvaluationReport, events)))
@@ -264,6 +258,30 @@ def test_an_evaluation_that_breaks_workers_comes_back(make_processes: Make) -> N
     report = of(EvaluationReport, events)[0]
     assert len(of(WorkerRestarted, events)) == 2
     assert len(report.results[2]) == 2 and "SIGSEGV" in report.failed[1]
+
+
+def test_what_processes_say_is_logged_here_and_not_on_the_terminal(
+    make_processes: Make, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each line once, with the name of its process; whoever has too much to say is cut short."""
+    supervisor = make_processes()
+    supervisor.train(1, TrainOrder((body(1, fault="talk", at=5),)))
+    poll_until(supervisor, updates(1))
+    lines = [record.getMessage() for record in caplog.records if record.name == "fake"]
+    assert lines == [f"worker 1: joint {number} is hot" for number in range(MOST_LINES)]
+    assert capfd.readouterr().err == ""
+
+
+def test_the_error_that_ends_a_process_is_logged(
+    make_processes: Make, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With its traceback, under the name of the process."""
+    supervisor = make_processes()
+    supervisor._learner.send("what is this?")
+    poll_until(supervisor, lambda events: bool(of(LearnerRestarted, events)))
+    [line] = [record.getMessage() for record in caplog.records if record.name == "shared_ppo.log_lines"]
+    assert line.startswith("learner: ended by an error") and "Traceback" in line and "AttributeError" in line
+    assert capfd.readouterr().err == ""
 
 
 def test_workers_killed_from_outside(make_processes: Make) -> None:
