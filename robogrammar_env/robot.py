@@ -70,8 +70,8 @@ def build_robot(source: HasGraph | nx.MultiDiGraph) -> RobotModel:
         circle = " -> ".join(str(edge[0]) for edge in nx.find_cycle(graph))
         raise DesignSyntaxError(f"the graph runs in a circle: {circle}")
     if not nx.is_weakly_connected(graph):
-        parts = "; ".join(", ".join(map(str, sorted(part, key=str))) for part in nx.weakly_connected_components(graph))
-        raise DesignSyntaxError(f"the graph has parts that hang on nothing: {parts}")
+        pieces = [", ".join(sorted(map(str, part))) for part in nx.weakly_connected_components(graph)]
+        raise DesignSyntaxError(f"the graph has parts that hang on nothing: {'; '.join(pieces)}")
     return _with_sides(_normalised(_TreeBuilder(graph).links()))
 
 

@@ -158,7 +158,8 @@ def gallery_figure(archive: Archive, title: str) -> Figure:
     plot.tick_params(length=0)
     plot.spines[:].set_visible(False)
     plot.set_title(f"{title}: {len(cells)} elites, framed in the colour of their speed", loc="left", pad=10)
-    figure.colorbar(colours, ax=plot, pad=0.01, aspect=30, label="net forward speed (m/s)").outline.set_visible(False)
+    bar = figure.colorbar(colours, ax=plot, pad=0.01, aspect=30, shrink=0.9, label="net forward speed (m/s)")
+    bar.outline.set_visible(False)
     return figure
 
 
@@ -171,13 +172,13 @@ def _draw_cell(plot: Axes, cell: tuple[int, int], elite: Elite | None, colours: 
     """One cell of unit size: the robot in a coloured frame with its speed and id, or a faint square."""
     column, row = cell
     gap = 0.04
-    frame = {"xy": (column + gap, row + gap), "width": 1 - 2 * gap, "height": 1 - 2 * gap}
+    frame = Rectangle((column + gap, row + gap), 1 - 2 * gap, 1 - 2 * gap, facecolor=EMPTY, edgecolor="none")
+    plot.add_patch(frame)
     if elite is None:
-        plot.add_patch(Rectangle(**frame, facecolor=EMPTY, edgecolor="none"))
         return
     extent = (column + gap, column + 1 - gap, row + gap, row + 1 - gap)
     plot.imshow(portrait(build_robot(elite.design), width=240, height=180), extent=extent, aspect="auto")
-    plot.add_patch(Rectangle(**frame, fill=False, edgecolor=colours.to_rgba(elite.fitness), linewidth=3))
+    frame.set(fill=False, edgecolor=colours.to_rgba(np.array([elite.fitness]))[0], linewidth=3)
     speed = round(elite.fitness, 2) + 0.0  # + 0.0: no minus sign before zero
     plot.text(column + 0.09, row + 0.91, f"{speed:.2f} m/s", va="top", fontsize=8, weight="bold", color=INK)
     plot.text(column + 0.91, row + 0.09, f"{elite.id}", ha="right", fontsize=7, color=INK)
