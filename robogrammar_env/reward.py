@@ -17,6 +17,7 @@ class RewardWeights:
         power: per unit of mechanical power of the mean joint, see `training_reward`.
         jerk: per unit of mean squared change of the action.
         tilt: per squared radian between the base's up axis and the vertical.
+        heading: per unit of 1 - cos of the angle between the nose and +x, RoboGrammar's first posture term.
     """
 
     forward: float = 1.0
@@ -26,6 +27,7 @@ class RewardWeights:
     power: float = 0.0
     jerk: float = 0.02
     tilt: float = 0.05
+    heading: float = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Motion:
             the speed sqrt(g L): m g sqrt(g L) / n.
         action_change: mean over joints of the squared change of the action.
         tilt_rad: angle between the base's up axis and the vertical.
+        off_course: 1 - cos of the angle between the nose and +x, in 0 to 2.
     """
 
     forward_m_s: float
@@ -46,6 +49,7 @@ class Motion:
     relative_power: float
     action_change: float
     tilt_rad: float
+    off_course: float
 
 
 def training_reward(weights: RewardWeights, motion: Motion) -> float:
@@ -57,4 +61,5 @@ def training_reward(weights: RewardWeights, motion: Motion) -> float:
         - weights.power * motion.relative_power
         - weights.jerk * motion.action_change
         - weights.tilt * motion.tilt_rad**2
+        - weights.heading * motion.off_course
     )

@@ -219,6 +219,7 @@ class Simulation:
             relative_power=float(power) / self._full_power_w,
             action_change=float(change.dot(change)) / self.num_joints,
             tilt_rad=math.acos(min(1.0, max(-1.0, float(self.state.base_rotation[2, 2])))),
+            off_course=1.0 + float(self.state.base_rotation[0, 0]),  # the base's x axis points backwards
         )
 
     def _has_fallen(self, tilt_rad: float) -> bool:

@@ -124,12 +124,24 @@ def test_feet_are_the_last_leg_links():
 
 
 def test_reward_by_hand():
-    motion = Motion(forward_m_s=0.5, sideways_m_s=-0.2, relative_power=0.1, action_change=0.4, tilt_rad=0.3)
-    expected = 0.5 - 0.3 * 0.2 - 0.05 * 0.1 - 0.02 * 0.4 - 0.05 * 0.09
-    weights = RewardWeights(forward=1.0, sideways=0.3, power=0.05, jerk=0.02, tilt=0.05)
+    motion = Motion(
+        forward_m_s=0.5, sideways_m_s=-0.2, relative_power=0.1, action_change=0.4, tilt_rad=0.3, off_course=0.5
+    )
+    expected = 0.5 - 0.3 * 0.2 - 0.05 * 0.1 - 0.02 * 0.4 - 0.05 * 0.09 - 0.4 * 0.5
+    weights = RewardWeights(forward=1.0, sideways=0.3, power=0.05, jerk=0.02, tilt=0.05, heading=0.4)
     assert training_reward(weights, motion) == pytest.approx(expected)
     fast = dataclasses.replace(motion, forward_m_s=9.0)
-    assert training_reward(RewardWeights(sideways=0, power=0, jerk=0, tilt=0), fast) == 3.0
+    assert training_reward(RewardWeights(sideways=0, power=0, jerk=0, tilt=0, heading=0), fast) == 3.0
+
+
+def test_a_robot_at_rest_is_on_course_and_a_turned_one_is_not():
+    simulation = Simulation(WALKER, engine="mujoco")
+    simulation.reset(None, training=False)
+    still = np.zeros(simulation.num_joints)
+    assert simulation._motion(simulation.state, still).off_course == pytest.approx(0, abs=1e-6)
+    quarter_turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    simulation.state.base_rotation = quarter_turn @ simulation.state.base_rotation
+    assert simulation._motion(simulation.state, still).off_course == pytest.approx(1, abs=1e-6)
 
 
 def test_a_seed_picks_the_terrain_and_the_reference_is_the_first_one():
