@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -77,6 +77,15 @@ class StopSignal:
         """Raises `Interrupted` if a signal has come."""
         if self.number is not None:
             raise Interrupted(self.number)
+
+    @contextlib.contextmanager
+    def excuses_dead_processes(self) -> Iterator[None]:
+        """Once a signal has come, lost contact with a process means that it got the same signal, as with `timeout`."""
+        try:
+            yield
+        except (EOFError, ConnectionError):
+            self.check()
+            raise
 
 
 class Loop:

@@ -116,6 +116,18 @@ def test_tensorboard_has_scalars_and_the_heatmap(folder: RunFolder):
     assert "archive/heatmap" in seen.Tags()["images"]
 
 
+def test_processes_that_got_the_same_signal_are_no_failure():
+    """`timeout` and batch systems signal the whole group; without a signal, lost contact stays an error."""
+    with pytest.raises(EOFError), StopSignal() as stop, stop.excuses_dead_processes():
+        raise EOFError
+    with pytest.raises(Interrupted), StopSignal() as stop, stop.excuses_dead_processes():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise BrokenPipeError
+    with pytest.raises(OSError, match="full"), StopSignal() as stop, stop.excuses_dead_processes():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise OSError("disk full")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_write_a_checkpoint_and_the_run_goes_on_from_it(folder: RunFolder, number: int):
     run = Run(folder, 100_000)
