@@ -133,9 +133,14 @@ class Loop:
         self.checkpoint()
         try:
             self._train()
-            env_steps, summary = self._crew.env_steps, self._verify()
         except Interrupted:
             self.checkpoint("interrupted")
+            raise
+        env_steps = self._crew.env_steps
+        try:
+            summary = self._verify()
+        except Interrupted:  # the checkpoint of the end of training stays: steps of a verification do not count
+            self._save_results(self._reporter.summary("interrupted", env_steps=env_steps))
             raise
         log.info("finished: %d steps, %d elites", env_steps, len(self._search.archive))
         return summary
