@@ -15,7 +15,7 @@ class RunFailedError(RuntimeError):
 
 
 class Interrupted(Exception):
-    """A signal asked the run to end; its checkpoint has been written: exit code 128 + signal.
+    """A signal asked the run to end: exit code 128 + signal. `folder` is that of a run with a checkpoint.
 
     Attributes:
         signal_number: SIGINT or SIGTERM.

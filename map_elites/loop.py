@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -78,6 +78,15 @@ class StopSignal:
         if self.number is not None:
             raise Interrupted(self.number)
 
+    @contextlib.contextmanager
+    def excuses_dead_processes(self) -> Iterator[None]:
+        """Once a signal has come, lost contact with a process means that it got the same signal, as with `timeout`."""
+        try:
+            yield
+        except (EOFError, ConnectionError):
+            self.check()
+            raise
+
 
 class Loop:
     """Runs a search with a crew.
@@ -124,9 +133,14 @@ class Loop:
         self.checkpoint()
         try:
             self._train()
-            env_steps, summary = self._crew.env_steps, self._verify()
         except Interrupted:
             self.checkpoint("interrupted")
+            raise
+        env_steps = self._crew.env_steps
+        try:
+            summary = self._verify()
+        except Interrupted:  # the checkpoint of the end of training stays: steps of a verification do not count
+            self._save_results(self._reporter.summary("interrupted", env_steps=env_steps))
             raise
         log.info("finished: %d steps, %d elites", env_steps, len(self._search.archive))
         return summary

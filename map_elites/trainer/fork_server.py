@@ -6,7 +6,7 @@ import os
 from collections import Counter
 
 from map_elites.trainer.settings import TrainConfig
-from robogrammar_env.engine.clients import CLIENTS_AHEAD
+from robogrammar_env.engine.base import CLIENTS_AHEAD
 
 MODULES = {"pybullet": "robogrammar_env.engine.preload", "mujoco": "robogrammar_env.engine.mujoco"}
 

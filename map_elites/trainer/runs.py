@@ -89,7 +89,7 @@ class MAPElitesEvolutionTrainer:
         try:
             return self._run_logged(folder, run_log)
         except Interrupted as error:
-            interrupted = Interrupted(error.signal_number, folder.path)
+            interrupted = Interrupted(error.signal_number, folder.path if folder.checkpoints() else None)
             log.warning("%s", interrupted)
             raise interrupted from None
         except (UserError, RunFailedError, ArchiveError) as error:
@@ -116,7 +116,8 @@ class MAPElitesEvolutionTrainer:
             checkpoint = folder.newest_checkpoint() if self._resume else None
             state = read_state(checkpoint) if checkpoint else None
             totals = _totals(Totals, state, checkpoint)
-            parts = make_parts(self.config, folder, checkpoint=checkpoint, state=state, totals=totals)
+            with stop.excuses_dead_processes():
+                parts = make_parts(self.config, folder, checkpoint=checkpoint, state=state, totals=totals)
             self._write_settings(folder)
             log.info("%s: %s", "going on" if state else "starting", self.config)
             log.info("trains in %s, scores in %s", self.config.environment.trains_in, self.config.environment.engine)
@@ -141,7 +142,8 @@ class MAPElitesEvolutionTrainer:
                 stop=stop,
             )
             try:
-                return loop.run()
+                with stop.excuses_dead_processes():
+                    return loop.run()
             except BaseException as error:
                 if not isinstance(error, Interrupted):
                     loop.record_failure()

@@ -20,6 +20,7 @@ PHYSICS_STEP_S = 1.0 / 240.0
 SUBSTEPS = 16
 CONTROL_STEP_S = SUBSTEPS * PHYSICS_STEP_S
 GRAVITY_M_S2 = 9.81
+CLIENTS_AHEAD = "ROBOGRAMMAR_PRELOAD_CLIENTS"  # environment variable: PyBullet clients that `preload` opens
 WHEEL_SPEED_RAD_S = 5.0  # a velocity-controlled joint turns a target of 1 rad into this speed
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import pybullet
 
-CLIENTS_AHEAD = "ROBOGRAMMAR_PRELOAD_CLIENTS"  # environment variable: clients that `preload` opens
 BODIES_PER_WORLD = 768
 SHAPES_PER_WORLD = 512
 

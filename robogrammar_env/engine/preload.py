@@ -9,5 +9,6 @@ import os
 
 from robogrammar_env import simulation  # noqa: F401  everything that a worker needs
 from robogrammar_env.engine import clients
+from robogrammar_env.engine.base import CLIENTS_AHEAD
 
-clients.open_ahead(int(os.environ.get(clients.CLIENTS_AHEAD, "8")))
+clients.open_ahead(int(os.environ.get(CLIENTS_AHEAD, "8")))

@@ -116,6 +116,34 @@ def test_tensorboard_has_scalars_and_the_heatmap(folder: RunFolder):
     assert "archive/heatmap" in seen.Tags()["images"]
 
 
+def test_a_signal_during_the_verification_does_not_count_its_steps(folder: RunFolder, monkeypatch: pytest.MonkeyPatch):
+    run = Run(folder, 5_000)
+
+    def interrupted(crew: ToyCrew, *arguments, while_waiting, **settings):
+        crew.env_steps += 1_000
+        os.kill(os.getpid(), signal.SIGINT)
+        while_waiting()
+
+    monkeypatch.setattr("map_elites.loop.verify_elites", interrupted)
+    with pytest.raises(Interrupted), StopSignal() as stop:
+        run.run(stop)
+    summary = json.loads(folder.summary_path.read_text())
+    assert summary["status"] == "interrupted" and summary["env_steps"] == run.crew.env_steps - 1_000
+    assert read_state(folder.newest_checkpoint())["env_steps"] == summary["env_steps"]
+
+
+def test_processes_that_got_the_same_signal_are_no_failure():
+    """`timeout` and batch systems signal the whole group; without a signal, lost contact stays an error."""
+    with pytest.raises(EOFError), StopSignal() as stop, stop.excuses_dead_processes():
+        raise EOFError
+    with pytest.raises(Interrupted), StopSignal() as stop, stop.excuses_dead_processes():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise BrokenPipeError
+    with pytest.raises(OSError, match="full"), StopSignal() as stop, stop.excuses_dead_processes():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise OSError("disk full")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_write_a_checkpoint_and_the_run_goes_on_from_it(folder: RunFolder, number: int):
     run = Run(folder, 100_000)

@@ -17,7 +17,7 @@ from map_elites.memory import memory_by_kind
 from map_elites.plots import save_heatmap
 from map_elites.trainer.fork_server import preload_for
 from map_elites.trainer.settings import load_config
-from robogrammar_env.engine.clients import CLIENTS_AHEAD
+from robogrammar_env.engine.base import CLIENTS_AHEAD
 from tests.map_elites.fakes import AXES
 
 
