@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import os
 import platform
 import re
@@ -10,7 +12,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +21,8 @@ from typing import Any
 
 from map_elites.errors import RunFailedError, UserError
 from map_elites.files import sync_folder, write_atomically
+
+log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "numpy", "gymnasium", "pybullet", "mujoco", "networkx", "tensorboard", "matplotlib", "PyYAML")
 STEP_FOLDER = re.compile(r"step_(\d{12})")
@@ -28,6 +33,22 @@ class RunFolder:
     """Places inside `results/<run>/`."""
 
     path: Path
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keeps other runs out while this one writes; the system lets go of the folder however the process ends.
+
+        Raises:
+            UserError: Another run is writing here.
+        """
+        with (self.path / ".lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another process is writing to run folder {self.path}; stop it first") from None
+            except OSError:
+                log.warning("run folder %s is on a file system without locks", self.path)
+            yield
 
     @property
     def config_path(self) -> Path:

@@ -85,6 +85,10 @@ class MAPElitesEvolutionTrainer:
             OSError: The disk is full, or a file cannot be written.
         """
         folder = self.folder = self._resume or self._make_folder()
+        with folder.claimed():
+            return self._run_claimed(folder)
+
+    def _run_claimed(self, folder: RunFolder) -> dict[str, Any]:
         run_log = self._open_log(folder)
         try:
             return self._run_logged(folder, run_log)

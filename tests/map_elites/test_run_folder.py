@@ -11,6 +11,7 @@ from map_elites.curves import Table, TensorBoard
 from map_elites.errors import RunFailedError, UserError
 from map_elites.logs import LogFile, RunLog
 from map_elites.run_folder import (
+    RunFolder,
     check_name,
     check_new_folder,
     default_name,
@@ -151,3 +152,15 @@ def test_tensorboard_reads_the_curves(tmp_path: Path):
 def test_versions_name_what_results_depend_on():
     text = describe_versions()
     assert all(f"{name} " in text for name in ("python", "torch", "numpy", "pybullet", "commit"))
+
+
+def test_two_runs_never_write_to_one_folder(tmp_path: Path):
+    folder = make_folder(tmp_path, "a")
+    with (
+        folder.claimed(),
+        pytest.raises(UserError, match="another process is writing"),
+        RunFolder(folder.path).claimed(),
+    ):
+        pass
+    with folder.claimed():
+        pass
