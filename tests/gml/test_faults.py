@@ -227,3 +227,9 @@ def test_manifest_tells_what_ran(space):
     manifest = json.loads((space.task().jobs / "job_0000" / "manifest.json").read_text())
     assert manifest["command"] == "echo 'acc: 1'"
     assert (manifest["seed"], manifest["arg_dict"], manifest["cwd"]) == (0, {"x": 1}, str(space.path))
+
+
+def test_missing_program_is_called_so(space):
+    grid(space, "no_such_program {x}", num=1)
+    space.call("run", "-t", "t", "config.yaml", code=1)
+    assert space.rows()[0].entry["reason"] == "exit code 127 (command not found)"
