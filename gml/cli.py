@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gml.errors import DamagedError, UserError
-from gml.jobs import Interrupted, interrupts
+from gml.signals import Interrupted, interrupts
 
 log = logging.getLogger("gml")
 BAD_PATH = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
