@@ -71,8 +71,12 @@ def clean(task: TaskFolder, gone: Sequence[Row]) -> Path | None:
 def _merge_wal(db: Path) -> None:
     """Moves everything into the one file, so that it can be copied."""
     connection = sqlite3.connect(db, timeout=60)
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.DatabaseError as error:
+        raise DamagedError(f"{db} is no readable study: {error}") from error
+    finally:
+        connection.close()
 
 
 def export(task: TaskFolder, tar_path: str | None) -> Path:

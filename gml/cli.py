@@ -1,6 +1,7 @@
 """The commands search-init, search-run and search-ctl."""
 
 import argparse
+import errno
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -8,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from gml.errors import DamagedError, UserError
-from gml.jobs import Interrupted, interrupts
+from gml.signals import Interrupted, interrupts
 
 log = logging.getLogger("gml")
+BAD_PATH = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
 
 
 def guarded(command: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[str] | None], int]:
@@ -35,7 +37,7 @@ def guarded(command: Callable[[Sequence[str] | None], int]) -> Callable[[Sequenc
             return 0
         except OSError as error:
             print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
-            return 1
+            return 2 if isinstance(error, BAD_PATH) or error.errno == errno.EROFS else 1
 
     return run
 

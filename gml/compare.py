@@ -3,9 +3,10 @@
 import json
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from gml.errors import ConfigError, unknown
+from gml.errors import ConfigError, DamagedError, unknown
 from gml.task import TaskFolder
 
 PAGE = "http://127.0.0.1:8080"  # where `search-ctl dashboard` serves unless told otherwise
@@ -19,6 +20,7 @@ def join_compare(wanted: Mapping[str, Any], task: TaskFolder) -> str:
 
     Raises:
         ConfigError: there is no Compare with that id.
+        DamagedError: its file cannot be read.
     """
     folder = task.path.parent / "compares"
     if "id" in wanted:
@@ -26,7 +28,7 @@ def join_compare(wanted: Mapping[str, Any], task: TaskFolder) -> str:
         known = [file.stem for file in folder.glob("*.json")]
         if compare_id not in known:
             raise ConfigError(f"pavi.compare.id: {unknown('Compare', compare_id, known)}")
-        content = json.loads((folder / f"{compare_id}.json").read_text(encoding="utf-8"))
+        content = _read(folder / f"{compare_id}.json")
     else:
         compare_id = uuid.uuid4().hex[:13]
         content = {"name": str(wanted.get("name", task.name)), "tasks": []}
@@ -34,6 +36,14 @@ def join_compare(wanted: Mapping[str, Any], task: TaskFolder) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{compare_id}.json").write_text(json.dumps(content), encoding="utf-8")
     return compare_id
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return {"name": str(content["name"]), "tasks": list(content["tasks"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"{file} cannot be read: {error}") from error
 
 
 def compare_url(compare_id: str) -> str:

@@ -54,7 +54,7 @@ class TaskConfig:
     template: Annotated[str, values.text]
     search_args: Annotated[SearchSpace, read_search_args]
     seed: Annotated[int, values.natural] = 0
-    env: Annotated[dict[str, Any], values.mapping] = field(default_factory=dict)
+    env: Annotated[dict[str, str], values.text_mapping] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class SchedulerConfig:
     gpus: Annotated[str, values.text] = ""
     jobs_per_gpu: Annotated[int, values.count] = 1
     threads: Annotated[int | None, values.count] = None
-    grace_s: Annotated[float, values.number] = 5.0
+    grace_s: Annotated[float, values.not_negative] = 5.0
     func_type: Annotated[str, values.one_of("swimmer", "hopper")] = "swimmer"
     normalizer: Annotated[str, values.one_of("online", "none", "ars")] = "none"
     rollouts: Annotated[int, values.count] = 3

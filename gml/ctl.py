@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from gml import archive
-from gml.errors import UserError, unknown
+from gml.errors import DamagedError, UserError, unknown
 from gml.jobs import State
 from gml.rows import Row
 from gml.summary import all_scalars, job_summary, jobs_table, mode_of, summary, table, task_rows, tasks_table
@@ -28,8 +28,9 @@ def show(options: argparse.Namespace) -> int:
         tasks = TaskFolder.all()
         if options.out:
             return _write(options.out, [summary(task, task_rows(task)) for task in tasks])
-        print(tasks_table(tasks) if tasks else "no tasks in ./gml_tasks")
-        return 0
+        lines = tasks_table(tasks) if tasks else "no tasks in ./gml_tasks"
+        print(lines)
+        return 1 if "DAMAGED" in lines else 0
     task = TaskFolder.existing(options.task)
     rows = task_rows(task)
     chosen = _chosen(rows, options.jobs)
@@ -115,8 +116,11 @@ def stop(options: argparse.Namespace) -> int:
 def rm(options: argparse.Namespace) -> int:
     """Removes a task."""
     task = _idle(options.task)
-    rows = task_rows(task)
-    content = {**summary(task, rows), "jobs": [job_summary(task, row) for row in rows]}
+    try:
+        rows = task_rows(task)
+        content = {**summary(task, rows), "jobs": [job_summary(task, row) for row in rows]}
+    except DamagedError as error:
+        content = {"task": task.name, "damaged": str(error)}
     code = _write("summary.yaml", content)
     task.remove()
     print(f"{task.name} is removed; its summary is in summary.yaml")
@@ -162,8 +166,10 @@ def rerun(options: argparse.Namespace) -> int:
     from gml.winners import rerun_job
 
     task = TaskFolder.existing(options.task)
-    row = _chosen(task_rows(task), options.job)[0]
-    job, score = rerun_job(task, row.job)
+    row, *others = _chosen(task_rows(task), options.job)
+    if others:
+        raise UserError(f"--job: one job is run again at a time, got {options.job}")
+    job, score = rerun_job(task, row)
     print(f"{row.job} again: {job.status}{f' ({job.reason})' if job.reason else ''}")
     print(f"{mode_of(task)[0]}: {'none' if score is None else f'{score:g}'} (before: {row.value}); log: {job.log_file}")
     return 0 if job.status == State.FINISHED else 1
@@ -201,9 +207,10 @@ def dashboard(options: argparse.Namespace) -> int:
     from optuna_dashboard import wsgi
 
     from gml.serve import serve
-    from gml.study import open_storage
+    from gml.study import open_storage, open_study
 
     task = TaskFolder.existing(options.task)
+    open_study(task.db)  # is there one?
     serve(wsgi(open_storage(task.db)), options.host, options.port, path="/dashboard/studies/1")
     return 0
 

@@ -10,7 +10,7 @@ from typing import Any
 from gml import scores
 from gml.book import Assignment
 from gml.config import SearchConfig
-from gml.errors import ConfigError
+from gml.errors import DamagedError
 from gml.fill import fill
 from gml.jobs import Job
 from gml.jobs.kinds import job_class
@@ -77,11 +77,7 @@ class Launcher:
         """Writes what the job reads (its copies of the program's files) and its manifest."""
         job.job_dir.mkdir(parents=True, exist_ok=True)
         for arg in self._config.task.search_args.files:
-            inside = {
-                key.removeprefix(f"{arg.name}(")[:-1]: value
-                for key, value in assignment.arg_dict.items()
-                if key.startswith(f"{arg.name}(")
-            }
+            inside = self._config.task.search_args.inside(arg, assignment.arg_dict)
             render_file(arg, inside, self._task.source(arg), job.job_dir)
         manifest = {
             "command": job.command,
@@ -129,8 +125,7 @@ class Launcher:
             "GML_CKPT_SAVE_PATH": self._config.searcher.ckpt_save_path,
             "PAVI_COMPARE_ID": self._compare_id,
         }
-        user = {key: str(value) for key, value in self._config.task.env.items()}
-        return {**own, **scores.environment(job_dir, self._mock), **user}
+        return {**own, **scores.environment(job_dir, self._mock), **self._config.task.env}
 
 
 def git_version() -> str:
@@ -143,7 +138,7 @@ def git_version() -> str:
 
 
 def job_from_manifest(folder: Path, *, name: str, job_dir: Path) -> Job:
-    """Returns a job that runs again exactly what a manifest says, as far as it depends on us.
+    """Returns a job that runs again exactly what a manifest says, but writes into a folder of its own.
 
     Args:
         folder: of the job that ran.
@@ -151,13 +146,14 @@ def job_from_manifest(folder: Path, *, name: str, job_dir: Path) -> Job:
         job_dir: of the new job.
 
     Raises:
-        ConfigError: there is no manifest.
+        DamagedError: there is no manifest, or it cannot be read.
     """
     try:
-        manifest: Mapping[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        text = (folder / MANIFEST).read_text(encoding="utf-8").replace(str(folder), str(job_dir))
+        manifest: Mapping[str, Any] = json.loads(text)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder / MANIFEST} cannot be read: {error}") from error
-    env = {**manifest["env"], "GML_SCALARS": str(job_dir / "scalars.jsonl")}
+        raise DamagedError(f"{folder / MANIFEST} cannot be read: {error}") from error
+    env = manifest["env"]
     cwd = manifest["cwd"] if Path(manifest["cwd"]).is_dir() else Path.cwd()
     cls = job_class(manifest["kind"], manifest["command"])
     job = cls(manifest["command"], name, manifest["arg_dict"], job_dir=job_dir, cwd=cwd, env=env)

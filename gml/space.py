@@ -181,6 +181,12 @@ class SearchSpace(Dict):
         """Returns a configuration as Optuna parameters."""
         return {name: space.encode(config[name]) for name, space in self.items()}
 
+    @staticmethod
+    def inside(arg: FileArg, arg_dict: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns key -> value of what is searched in one file; in `arg_dict` the keys are name(key)."""
+        prefix = f"{arg.name}("
+        return {key[len(prefix) : -1]: value for key, value in arg_dict.items() if key.startswith(prefix)}
+
     def config(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the configuration of Optuna parameters."""
         return {name: space.decode(params[name]) for name, space in self.items()}

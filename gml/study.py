@@ -36,8 +36,10 @@ def open_study(db: Path) -> optuna.Study:
     """Opens the only study of a file.
 
     Raises:
-        DamagedError: there is none.
+        DamagedError: there is no file or no study.
     """
+    if not db.is_file():
+        raise DamagedError(f"{db} is missing")
     storage = open_storage(db)
     names = optuna.get_all_study_names(storage)
     if len(names) != 1:

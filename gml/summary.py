@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gml.compare import compare_url, training_url
+from gml.errors import DamagedError
 from gml.rows import Row, best_row, left_in_error, read_rows
 from gml.task import TaskFolder
 from pavi import get_latest_scalar
@@ -79,8 +80,12 @@ def tasks_table(tasks: Sequence[TaskFolder]) -> str:
     """Returns a line per task."""
     lines = []
     for task in tasks:
-        rows = task_rows(task)
-        best = best_row(rows, maximize=mode_of(task)[1])
+        try:
+            rows, maximize = task_rows(task), mode_of(task)[1]
+        except DamagedError as error:
+            lines.append((task.name, "DAMAGED", "-", str(error)))
+            continue
+        best = best_row(rows, maximize=maximize)
         status = "RUNNING" if task.live_schedulers() else "STOPPED"
         states = ", ".join(f"{num} {state}" for state, num in counts(rows).items())
         value = "-" if best is None or best.value is None else f"{best.value:g}"

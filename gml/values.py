@@ -112,6 +112,13 @@ def natural(value: Any) -> int:
     return found
 
 
+def not_negative(value: Any) -> float:
+    """Reads a finite number of at least 0."""
+    if not 0 <= (found := number(value)) < math.inf:
+        raise ValueError(f"must be at least 0, got {value!r}")
+    return found
+
+
 def hours_s(value: Any) -> float | None:
     """Reads a time limit in seconds: a number means hours; "1h", "30m", "90s", "1h30m", "1d"; inf or nothing: none.
 
@@ -159,6 +166,19 @@ def mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"must be a mapping (key: value), got {value!r}")
     return {str(key): item for key, item in value.items()}
+
+
+def text_mapping(value: Any) -> dict[str, str]:
+    """Reads a mapping of texts; numbers and truth values are taken as they are printed.
+
+    Raises:
+        ValueError: it is none; the message starts with the key.
+    """
+    content = mapping(value)
+    for key, item in content.items():
+        if not isinstance(item, (str, int, float)):
+            raise ValueError(f"{key} must be text, got {item!r}")
+    return {key: str(item) for key, item in content.items()}
 
 
 def one_of(*words: str):

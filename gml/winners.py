@@ -15,7 +15,7 @@ from gml.errors import UserError
 from gml.jobs import Job, JobPool, State
 from gml.launch import Launcher, job_from_manifest
 from gml.rows import Row
-from gml.scores import JobScalars, JsonLinesSource, OutputSource, Source
+from gml.scores import JobScalars
 from gml.study import open_study
 from gml.summary import mode_of, table, task_rows
 from gml.task import TaskFolder
@@ -142,18 +142,18 @@ def winners_table(winners: Sequence[Winner]) -> str:
     return table(("job", "in search", "fresh mean", "95 % interval", "runs", "failed", "args"), lines)
 
 
-def rerun_job(task: TaskFolder, name: str) -> tuple[Job, float | None]:
+def rerun_job(task: TaskFolder, row: Row) -> tuple[Job, float | None]:
     """Runs a job again from its manifest, beside the search; returns the job and its score."""
+    config, name = read_config(task.read_config()), row.job
     folder = task.jobs / f"{name}_again_{datetime.now():%Y%m%d%H%M%S}"
+    job = job_from_manifest(task.jobs / name, name=folder.name, job_dir=folder)
     folder.mkdir(parents=True)
     for file in (task.jobs / name).iterdir():
         if file.is_file() and file.name not in ("training.log", "scalars.jsonl", "process.json"):
             (folder / file.name).write_bytes(file.read_bytes())
-    job = job_from_manifest(task.jobs / name, name=folder.name, job_dir=folder)
-    reward = mode_of(task)[0]
-    sources: list[Source] = [JsonLinesSource(folder / "scalars.jsonl"), OutputSource(job.log_file, [reward])]
-    scalars = JobScalars(sources, reward)
-    with JobPool(make_slots(read_config(task.read_config()))) as pool:
+    assignment = Assignment(row.number, row.entry["arg_dict"], row.entry["seed"])
+    scalars = Launcher(config, task, mock=mock_mode()).scalars(assignment, job)
+    with JobPool(make_slots(config)) as pool:
         pool.start(job)
         while pool.running:
             pool.wait()

@@ -31,8 +31,8 @@ Knows processes, slots and logs; nothing of studies, searchers or scores. The AP
 from gml.jobs.job import Job, State
 from gml.jobs.pool import JobPool
 from gml.jobs.retry import Retry
-from gml.jobs.signals import Interrupted, interrupts
 from gml.jobs.slots import Slot, Slots
 from gml.jobs.tree import end_orphans
+from gml.signals import Interrupted, interrupts
 
 __all__ = ["Interrupted", "Job", "JobPool", "Retry", "Slot", "Slots", "State", "end_orphans", "interrupts"]

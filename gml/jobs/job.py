@@ -22,6 +22,7 @@ POLL_S = 0.02  # while left-over processes are ending
 GIVE_UP_S = 10.0  # after SIGKILL; a process in uninterruptible sleep must not hold its slot for ever
 OUT_OF_MEMORY = re.compile(rb"out of memory|MemoryError|std::bad_alloc|oom-kill", re.IGNORECASE)
 LOG_TAIL_BYTES = 4096
+MEANINGS = {126: " (cannot be executed)", 127: " (command not found)"}  # of a shell's exit codes
 
 
 class State(StrEnum):
@@ -266,7 +267,7 @@ class Job:
         (self.job_dir / tree.TRACE_FILE).unlink(missing_ok=True)
 
     def _describe_failure(self, returncode: int) -> tuple[State, str, str]:
-        reason, failure = f"exit code {returncode}", "exit"
+        reason, failure = f"exit code {returncode}{MEANINGS.get(returncode, '')}", "exit"
         with contextlib.suppress(ValueError):
             reason += f" ({signal.Signals(returncode - 128).name})"
             failure = "signal"

@@ -21,7 +21,7 @@ def copy_project(source: Path, target: Path, symlink_paths: Sequence[str] = ()) 
     Raises:
         ValueError: a path to be linked does not exist or is not below `source`.
     """
-    linked = [_below(source, path) for path in symlink_paths]
+    linked = linked_paths(source, symlink_paths)
     shutil.rmtree(target, ignore_errors=True)
 
     def is_skipped(path: Path) -> bool:
@@ -35,6 +35,15 @@ def copy_project(source: Path, target: Path, symlink_paths: Sequence[str] = ()) 
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).symlink_to(source / path)
     return target
+
+
+def linked_paths(source: Path, symlink_paths: Sequence[str]) -> list[Path]:
+    """Returns the paths to be linked, relative to the project.
+
+    Raises:
+        ValueError: one does not exist or is not below `source`.
+    """
+    return [_below(source, path) for path in symlink_paths]
 
 
 def _below(source: Path, path: str) -> Path:

@@ -1,6 +1,7 @@
 """The scheduler: asks for configurations, runs them as jobs, and keeps the book."""
 
 import logging
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from gml.book import FILTERED, Assignment, TrialBook, entry_of
 from gml.compare import compare_url
 from gml.config import TypedConfig, read_config
 from gml.environment import make_slots, mock_mode
-from gml.errors import ConfigError
+from gml.errors import ConfigError, UserError
 from gml.fill import unknown_placeholders
 from gml.jobs import Job, JobPool, Retry, State
 from gml.jobs.kinds import job_class
+from gml.jobs.project import linked_paths
 from gml.launch import RESERVED, Launcher
 from gml.plugins import import_user_files
+from gml.render import render_file
 from gml.rows import read_rows
 from gml.schedulers.criteria import build_filter_criterion, build_stop_criterion
 from gml.schedulers.running import Running
@@ -100,6 +103,7 @@ class NaiveScheduler(BaseScheduler):
         self._check_job()
         build_searcher(self.config.searcher, self.config.task.search_args, seed=0)
         self._check_template()
+        self._check_files()
         self._running: dict[Job, Running] = {}
         self._is_exhausted = False
         self._end: tuple[State, str] | None = None
@@ -138,6 +142,19 @@ class NaiveScheduler(BaseScheduler):
                 log.warning("search arg %s does not occur in task.template as {%s}", name, name)
         for name in unknown_placeholders(template, [*names, *files, *RESERVED]):
             log.warning("task.template: {%s} is no search arg and stays as it is", name)
+
+    def _check_files(self) -> None:
+        """Renders every file of the program once, and looks for the paths that are to be linked."""
+        args = self.config.task.search_args
+        with tempfile.TemporaryDirectory() as folder:
+            for arg in args.files:
+                insides = [args.inside(arg, args.arg_dict(config)) for config in _some_configs(args)]
+                for inside in {tuple(inside): inside for inside in insides}.values():
+                    render_file(arg, inside, Path(arg.file), Path(folder))
+        try:
+            linked_paths(Path.cwd(), self._symlink_paths)
+        except ValueError as error:
+            raise UserError(f"--symlinks: {error}") from None
 
     # The search.
     def run(self) -> TrialBook:
@@ -208,6 +225,8 @@ class NaiveScheduler(BaseScheduler):
                 assignment = None if self.is_stop else self.book.next()
             if assignment is None:
                 self._is_exhausted = not self.is_stop
+                if self._is_exhausted:
+                    log.info("the searcher has no further configuration")
                 break
             if not self._start(assignment):
                 num_filtered += 1

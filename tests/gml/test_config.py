@@ -65,6 +65,13 @@ SEARCH = "task: {template: x, search_args: [%s]}"
         (GOOD + "scheduler: {parallel_siz: 2}", "scheduler.parallel_siz: unknown key 'parallel_siz'; did you mean"),
         (GOOD + "scheduler: {parallel_size: 0}", "scheduler.parallel_size: must be at least 1"),
         (GOOD + "scheduler: {gpus: '0,,1'}", "scheduler.gpus: GPUs must be different ids"),
+        (GOOD + "scheduler: {grace_s: -1}", "scheduler.grace_s: must be at least 0"),
+        (GOOD.replace("echo {x}'", "echo {x}', env: {A: [1]}"), "task.env: A must be text, got [1]"),
+        (
+            SEARCH % "{type: File, name: f, file: nothere.yaml, args: [{type: Int, name: q, data: [0, 1]}]}",
+            "nothere.yaml",
+        ),
+        (SEARCH % "{type: File, name: f, file: t.py, args: [{type: Int, name: q, data: [0, 1]}]}", "t.py line 1: "),
         (GOOD + "scheduler: {retry: {times: 1, on: [typo]}}", "scheduler.retry: unknown kind of failure"),
         (GOOD + "scheduler: {stop_criterion: {max_tris: 2}}", "scheduler.stop_criterion: DefaultStopCriterion"),
         (GOOD + "scheduler: {stop_criterion: {max_tries: 0}}", "max_tries must be at least 1"),
@@ -99,6 +106,7 @@ SEARCH = "task: {template: x, search_args: [%s]}"
 )
 def test_bad_config_is_one_message_with_its_path(tmp_path, monkeypatch, text, message):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.py").write_text("def (")
     with pytest.raises(ConfigError) as caught:
         NaiveScheduler(tmp_path / "t", parse_yaml(text))
     assert any(part in str(caught.value) for part in message.split("|")), str(caught.value)
@@ -134,6 +142,9 @@ def test_bad_commands_are_refused_with_exit_code_2(space):
     assert "does not exist" in space.refused("run", "-t", "t", "c.yaml", "--resume")
     assert "--max-tries" in space.refused("run", "-t", "t", "c.yaml", "--max-tries", "few")
     assert "only --benchmark" in space.refused("run", "-t", "t", "empty.yaml")
+    assert "--symlinks: path to be linked, 'nothere'" in space.refused(
+        "run", "-t", "t", "c.yaml", "--symlinks", "nothere"
+    )
     assert "MOCK_PAVI must be" in space.refused("run", "-t", "t", "c.yaml", MOCK_PAVI="3")
     assert "unknown task 'x'" in space.refused("ctl", "show", "-t", "x")
     assert not (space.path / "gml_tasks").exists()

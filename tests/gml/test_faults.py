@@ -121,8 +121,9 @@ task:
     - {type: Int, name: x, data: [1, 24]}
 scheduler: {}
 """
-# Notes when a job is on a GPU that another job has not left.
+# Notes when a job is on a GPU that another job has not left. The first ones wait until both schedulers are there.
 GPU_JOB = """
+while [ ! -e go ]; do sleep 0.05; done
 mkdir on_$CUDA_VISIBLE_DEVICES || echo "$1 on $CUDA_VISIBLE_DEVICES" >> collisions
 echo $1 >> ran
 sleep 0.1
@@ -138,6 +139,9 @@ def test_two_schedulers_share_a_study_and_no_gpu(space, until, gpus):
     first = space.start("run", "-t", "t", "config.yaml", "--gpus", gpus[0])
     until(lambda: len(space.rows()) > 1)
     second = space.start("run", "-t", "t", "config.yaml", "--gpus", gpus[1])
+    num_running = 4 if gpus[0] != gpus[1] else 2
+    until(lambda: len(space.task().live_schedulers()) == 2 and len(space.rows()) == num_running, limit_s=200)
+    space.write("go", "")
     for scheduler in (first, second):
         _, error = scheduler.communicate(timeout=120)
         assert scheduler.returncode == 0, error
@@ -227,3 +231,9 @@ def test_manifest_tells_what_ran(space):
     manifest = json.loads((space.task().jobs / "job_0000" / "manifest.json").read_text())
     assert manifest["command"] == "echo 'acc: 1'"
     assert (manifest["seed"], manifest["arg_dict"], manifest["cwd"]) == (0, {"x": 1}, str(space.path))
+
+
+def test_missing_program_is_called_so(space):
+    grid(space, "no_such_program {x}", num=1)
+    space.call("run", "-t", "t", "config.yaml", code=1)
+    assert space.rows()[0].entry["reason"] == "exit code 127 (command not found)"
