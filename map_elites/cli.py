@@ -302,7 +302,7 @@ def _print(text: str) -> None:
 
 
 def _decimal(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    return "-" if value is None else f"{round(value, 4) + 0.0:.4f}"  # + 0.0: no minus sign before zero
 
 
 def _shown(name: str, value: Any) -> str:
