@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from common.bodies import BODIES, read_designs, robot_design
 from common.options import add_settings, make_parser, run_program, train_config, trial_settings
 from common.parts import Parts
@@ -41,13 +40,12 @@ from common.tables import (
     spread,
     summarise,
 )
-from common.trial import PRELOAD, Crew, Trial, in_all, larger, marks
+from common.trial import PRELOAD, Crew, Trial, larger, marks, memory_in_all
 
 from map_elites.errors import RunFailedError
 from map_elites.trainer.settings import TrainConfig
 from robogrammar_env.design import RobotDesign
 from shared_ppo.process import process_context
-from shared_ppo.supervision import process_memory
 
 PUBLISHED = ("flat", "ridged")
 INDEPENDENT = ["experience.min_batch_size=2048", "experience.update_interval=2048", "ppo.minibatch_size=256"]
@@ -158,7 +156,7 @@ def shared_memory(config: TrainConfig, designs: Sequence[RobotDesign], crew: Cre
     with Trial(config, designs, crew=crew) as trial:
         trial.train()
         trial.advance(updates=updates)
-        return {"memory": larger(trial.memory, in_all(trial.supervisor.memory_report()))}
+        return {"memory": larger(trial.memory, memory_in_all())}
 
 
 def independent_memory(
@@ -184,10 +182,10 @@ def independent_memory(
     try:
         for _ in learners:
             while not done.acquire(timeout=1.0):
-                memory = larger(memory, in_all(tree_memory()))
+                memory = larger(memory, memory_in_all())
                 if not all(learner.is_alive() for learner in learners):
                     raise RunFailedError("a process that trains one body has ended")
-        return {"memory": larger(memory, in_all(tree_memory()))}
+        return {"memory": larger(memory, memory_in_all())}
     finally:
         for learner in learners:
             learner.kill()
@@ -201,17 +199,6 @@ def learn_for_good(config: TrainConfig, design: RobotDesign, seed: int, crew: Cr
         trial.advance(updates=updates)
         done.release()
         trial.advance()
-
-
-def tree_memory() -> dict[str, dict[str, int]]:
-    """Memory of this process and each of its children, in bytes."""
-    this, found = psutil.Process(), {}
-    for process in (this, *this.children(recursive=True)):
-        try:
-            found[str(process.pid)] = process_memory(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 # -- report ------------------------------------------------------------------------------------------------------------

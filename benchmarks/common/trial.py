@@ -185,7 +185,7 @@ class Trial:
         if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + MEMORY_INTERVAL_S
-        self.memory = larger(self.memory, in_all(self.supervisor.memory_report()))
+        self.memory = larger(self.memory, memory_in_all())
 
     # --- scoring ------------------------------------------------------------------------------------------------
 
@@ -251,13 +251,21 @@ def processor_seconds() -> float:
     return total
 
 
-def in_all(report: dict[str, dict[str, int]]) -> dict[str, int]:
-    """Memory of all processes of a report together, in bytes, and their number."""
-    return {
-        "pss": sum(memory["pss"] for memory in report.values()),
-        "uss": sum(memory["uss"] for memory in report.values()),
-        "processes": len(report),
-    }
+def memory_in_all() -> dict[str, int]:
+    """Memory in bytes of this process and all of its children, and how many "processes" they are.
+
+    "pss" splits the pages that several share among them, "uss" counts only each one's own.
+    """
+    this, found = psutil.Process(), {"pss": 0, "uss": 0, "processes": 0}
+    for process in (this, *this.children(recursive=True)):
+        try:
+            full = process.memory_full_info()
+        except psutil.Error:
+            continue
+        found["pss"] += int(getattr(full, "pss", full.rss))
+        found["uss"] += int(getattr(full, "uss", full.rss))
+        found["processes"] += 1
+    return found
 
 
 def larger(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
