@@ -153,7 +153,7 @@ def test_two_schedulers_share_a_study_and_no_gpu(space, until, gpus):
 
 
 def test_only_jobs_of_a_dead_scheduler_become_errors(space, until):
-    grid(space, "sleep 2; echo 'acc: {x}'", num=4, slots=1)
+    grid(space, "until test -e go; do sleep 0.1; done; echo 'acc: {x}'", num=4, slots=1)
     first = space.start("run", "-t", "t", "config.yaml")
     until(lambda: len(space.rows()) == 1)
     second = space.start("run", "-t", "t", "config.yaml")
@@ -161,6 +161,7 @@ def test_only_jobs_of_a_dead_scheduler_become_errors(space, until):
     first.kill()
     first.communicate()
     assert space.states()[:2] == ["ERROR", "RUNNING"]
+    space.write("go", "")
     third = space.start("run", "-t", "t", "config.yaml", "--resume")
     for scheduler in (second, third):
         scheduler.communicate(timeout=60)
