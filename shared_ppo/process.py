@@ -17,6 +17,8 @@ import setproctitle
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 _PR_SET_PDEATHSIG = 1
+_M_MMAP_THRESHOLD = -3  # malloc.h
+_LARGE_BLOCK_BYTES = 128 * 1024  # glibc's threshold before it adapts
 _PRELOAD = ("numpy", "torch", "shared_ppo.worker", "shared_ppo.learner_process")
 _LAST = "shared_ppo.frozen"
 
@@ -63,6 +65,16 @@ def enter_process(title: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent()
+
+
+def give_back_large_blocks() -> bool:
+    """Has a large block of memory go back to the system when it is freed; returns whether the C library does that.
+
+    By default glibc raises the size from which it does so with every such block, and a worker in which simulators come
+    and go grows. For workers only: the learner is faster when it keeps its blocks.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES) == 1
 
 
 def die_with_parent() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from shared_ppo.control import FinishTraining, Round, RoundDone, Stop, WorkerSetup
 from shared_ppo.messages import EvaluateOrder, TrainOrder
-from shared_ppo.process import enter_process
+from shared_ppo.process import enter_process, give_back_large_blocks
 from shared_ppo.rollout import RolloutWorker
 
 _IDLE_S = 0.2
@@ -118,5 +118,6 @@ class MultiProcessPPOWorker:
 def worker_main(setup: WorkerSetup) -> None:
     """Runs a worker in this process."""
     enter_process(setup.title)
+    give_back_large_blocks()
     torch.set_num_threads(1)
     MultiProcessPPOWorker(setup).run()
