@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
@@ -14,167 +12,22 @@ from typing import Any
 from map_elites.alone import AloneCommand
 from map_elites.contests import EvaluationOrder
 from map_elites.crew import CrewEvent, CrewStatus, EpisodeDone, Learned, OrderDone, ProcessReplaced
-from map_elites.schedule import update_size
-from map_elites.trainer.bodies import body_spec, make_body, observation_spec
+from map_elites.trainer.alone_jobs import COPIES, Answer, Job
+from map_elites.trainer.bodies import body_spec
 from map_elites.trainer.fork_server import preload_for
 from map_elites.trainer.settings import TrainConfig
 from shared_ppo.body import BodySpec
-from shared_ppo.config import SharedPPOConfig
-from shared_ppo.log_lines import LogLine, log_line, run_logged
-from shared_ppo.messages import BodyFailed, EpisodeReport, EvaluateOrder, EvaluationReport, LearnerUpdate, TrainOrder
+from shared_ppo.log_lines import LogLine, log_line
+from shared_ppo.process import process_context
 
-log = logging.getLogger(__name__)
-
-COPIES = 4  # simulations of the one body, side by side
-PRELOAD = ("map_elites.trainer.alone_crew", "shared_ppo.in_process")
+PRELOAD = ("map_elites.trainer.alone_work",)
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a worker process does next.
+def _work(index: int, pipe: Any, steps: Any, config: TrainConfig) -> None:
+    """Body of a worker process; what it needs is not loaded by the process that only hands out jobs."""
+    from map_elites.trainer.alone_work import work
 
-    Attributes:
-        order_id: Names the answer.
-        specs: The bodies to score.
-        training_specs: The one that is to be trained first, in the engine that trains; none only scores.
-        seeds: Episodes of the evaluation.
-        steps: Training steps.
-        seed: Of learner and training.
-        policies: File of each body's policy: written after training, read for an evaluation.
-    """
-
-    order_id: int
-    specs: tuple[BodySpec, ...]
-    training_specs: tuple[BodySpec, ...]
-    seeds: tuple[int, ...]
-    steps: int
-    seed: int
-    policies: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came out of a job."""
-
-    report: EvaluationReport
-    episodes: tuple[EpisodeReport, ...] = ()
-    metrics: dict[str, float] | None = None
-    updates: int = 0
-    experience: tuple[tuple[str, int], ...] = ()
-
-
-def run_job(job: Job, config: TrainConfig, on_steps: Callable[[int], None]) -> Answer:
-    """Trains (if asked to) and evaluates, in this process.
-
-    Args:
-        job: What to do.
-        config: All settings.
-        on_steps: Told the control steps of this job so far, again and again.
-    """
-    if job.training_specs:
-        return _train(job, config, on_steps)
-    results: dict[int, list[dict[str, float]]] = {}
-    failed: dict[int, str] = {}
-    steps = version = 0
-    for spec, policy in zip(job.specs, job.policies, strict=True):
-        supervisor = _supervisor(config.shared_ppo, config, seed=job.seed, checkpoint=policy)
-        before = supervisor.env_steps
-        supervisor.start()
-        report = _evaluate(supervisor, replace(job, specs=(spec,)))
-        results |= report.results
-        failed |= report.failed
-        steps += report.steps
-        version = max(version, report.policy_version)
-        on_steps(supervisor.env_steps - before)
-        supervisor.stop()
-    return Answer(EvaluationReport(job.order_id, version, results, failed, steps))
-
-
-def _train(job: Job, config: TrainConfig, on_steps: Callable[[int], None]) -> Answer:
-    """Trains one body from scratch for its steps, then scores it."""
-    (spec,) = job.training_specs
-    settings = alone_settings(config, job.steps)
-    supervisor = _supervisor(settings, config, seed=job.seed)
-    supervisor.start()
-    supervisor.train(0, TrainOrder((spec,) * COPIES))
-    episodes: list[EpisodeReport] = []
-    metrics: dict[str, float] | None = None
-    failed: str | None = None
-    while supervisor.env_steps < job.steps and failed is None:
-        for event in supervisor.poll(0.0):
-            if isinstance(event, EpisodeReport):
-                episodes.append(event)
-            elif isinstance(event, LearnerUpdate):
-                metrics = event.metrics
-            elif isinstance(event, BodyFailed):
-                failed = event.reason
-        on_steps(supervisor.env_steps)
-    supervisor.freeze()
-    for event in supervisor.poll(0.0):
-        if isinstance(event, LearnerUpdate):
-            metrics = event.metrics
-    if failed is None:
-        report = _evaluate(supervisor, job)
-        supervisor.checkpoint(job.policies[0])
-    else:
-        report = EvaluationReport(job.order_id, supervisor.policy_version, {}, {spec.body_id: failed}, 0)
-    on_steps(supervisor.env_steps)
-    experience = tuple(supervisor.counters().items())
-    supervisor.stop()
-    updates = int(metrics["updates"]) if metrics else 0
-    return Answer(report, tuple(episodes), metrics, updates, experience)
-
-
-def alone_settings(config: TrainConfig, steps: int) -> SharedPPOConfig:
-    """The learner's settings, with updates and segments that fit an individual's budget."""
-    interval = update_size(max(config.experience.update_interval, config.experience.min_batch_size), steps)
-    segment = max(1, min(config.experience.segment_length, interval // COPIES, steps // (10 * COPIES)))
-    experience = replace(config.experience, min_batch_size=interval, update_interval=interval, segment_length=segment)
-    return replace(config.shared_ppo, experience=experience)
-
-
-def _evaluate(supervisor: Any, job: Job) -> EvaluationReport:
-    supervisor.evaluate(EvaluateOrder(job.order_id, job.specs, job.seeds))
-    while True:
-        for event in supervisor.poll(0.0):
-            if isinstance(event, EvaluationReport):
-                return event
-
-
-def _supervisor(settings: SharedPPOConfig, config: TrainConfig, *, seed: int, checkpoint: Path | None = None) -> Any:
-    from shared_ppo.in_process import InProcessSupervisor
-
-    return InProcessSupervisor(make_body, observation_spec(config), settings, seed=seed, checkpoint=checkpoint)
-
-
-# -- processes ---------------------------------------------------------------------------------------------------------
-
-
-def work(index: int, pipe: Any, steps: Any, config: TrainConfig) -> None:
-    """A worker process: jobs in, answers and log lines out, until the pipe closes."""
-    from shared_ppo.process import enter_process
-
-    def serve() -> None:
-        with contextlib.suppress(EOFError, BrokenPipeError):
-            while True:
-                job = pipe.recv()
-                steps[index] = 0
-                pipe.send(_answered(job, config, lambda count: steps.__setitem__(index, count)))
-
-    enter_process(f"map_elites: worker {index}")
-    run_logged(serve, pipe)
-
-
-def _answered(job: Job, config: TrainConfig, on_steps: Callable[[int], None]) -> Answer:
-    """The answer to a job; whatever a body raises while it is built or moved is its failure, with the reason."""
-    try:
-        return run_job(job, config, on_steps)
-    except OSError:
-        raise
-    except Exception as error:
-        log.exception("job %d failed", job.order_id)
-        reason = f"{type(error).__name__}: {error}"
-        return Answer(EvaluationReport(job.order_id, 0, {}, {spec.body_id: reason for spec in job.specs}, 0))
+    work(index, pipe, steps, config)
 
 
 class _Worker:
@@ -183,7 +36,7 @@ class _Worker:
     def __init__(self, context: Any, index: int, steps: Any, config: TrainConfig) -> None:
         self.index, self.job = index, None
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=work, args=(index, theirs, steps, config), daemon=True)
+        self.process = context.Process(target=_work, args=(index, theirs, steps, config), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -241,8 +94,6 @@ class AloneCrew:
         self._policies.mkdir(exist_ok=True)
         if not self._config.run.multiprocess:
             return
-        from shared_ppo.process import process_context
-
         self._context = process_context((*PRELOAD, *preload_for(self._config, training=COPIES, scoring=1)))
         self._steps = self._context.RawArray("q", self._count)
         self._workers = [self._start_worker(index) for index in range(self._count)]
@@ -328,6 +179,8 @@ class AloneCrew:
 
     def _run_here(self) -> list[CrewEvent]:
         """One job in this process."""
+        from map_elites.trainer.alone_work import run_job
+
         if not self._waiting:
             return []
         answer = run_job(self._waiting.pop(0), self._config, lambda count: self._steps.__setitem__(0, count))
