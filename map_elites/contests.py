@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from map_elites.archive import Archive, Cell
+from map_elites.archive import Archive, Cell, Elite
 from map_elites.config import EvaluationConfig
 from map_elites.evaluation import contest_seeds
 from map_elites.schedule import Plan
@@ -97,11 +97,19 @@ class Contests:
         chosen, bodies = self._choose(ready, archive, guess, busy, affordable)
         if not chosen:
             return None
+        return self._give(bodies), {number: self.waiting.pop(number) for number in chosen}
+
+    def closing_order(self, archive: Archive, count: int) -> EvaluationOrder:
+        """Scores the `count` elites with the oldest scores once more, all together, so that none blocks another."""
+        return self._give([elite.id for elite in _oldest_scores_first(archive)[:count]])
+
+    def _give(self, bodies: Iterable[int]) -> EvaluationOrder:
+        """Sends bodies to be scored on seeds of their own."""
         seeds = contest_seeds(self.run_seed, self.orders, self.config.episodes, self.plan.terrains)
         order = EvaluationOrder(self.orders, tuple(bodies), seeds)
         self.orders += 1
         self.flights[order.order_id] = order
-        return order, {number: self.waiting.pop(number) for number in chosen}
+        return order
 
     def _choose(
         self,
@@ -124,8 +132,7 @@ class Contests:
                 chosen.append(number)
                 bodies += new
         fresh = sum(not self.waiting[n].rounds for n in chosen)
-        oldest = sorted(archive, key=lambda elite: (elite.score.policy_version, elite.id))
-        extra = [elite.id for elite in oldest if elite.id not in busy and elite.id not in bodies]
+        extra = [elite.id for elite in _oldest_scores_first(archive) if elite.id not in busy and elite.id not in bodies]
         room = max(0, min(round(fresh * self.config.rescore_share), affordable - len(bodies)))
         chosen = [n for n in chosen if n in self.waiting]
         return chosen, bodies + extra[:room]
@@ -137,3 +144,7 @@ class Contests:
     def forget(self, number: int) -> None:
         """Takes a body out of the queue."""
         self.waiting.pop(number, None)
+
+
+def _oldest_scores_first(archive: Archive) -> list[Elite]:
+    return sorted(archive, key=lambda elite: (elite.score.policy_version, elite.id))

@@ -1,4 +1,5 @@
-"""The search: random bodies warm the policy up, then newborns train, grow up, are scored and enter the archive.
+"""The search: random bodies warm the policy up, then newborns train, grow up, are scored and enter the archive; at the
+end all elites are scored once more, so that the archive's scores are those of the policy that it ends with.
 
 `Evolution` decides and remembers; it runs nothing. Whoever owns the workers asks for `commands`, carries them out and
 reports back what happened. With the same reports in the same order it does the same, whatever the clock says.
@@ -39,6 +40,7 @@ class Evolution(Search):
         waits: Queue entries of the bodies being scored, by order.
         warming_up: Random bodies train, nobody is scored yet.
         initial: Ids of those random bodies.
+        closing: Nobody trains any more, elites are scored for the last time.
     """
 
     def __init__(self, **parts: Any) -> None:
@@ -47,6 +49,7 @@ class Evolution(Search):
         self.waits: dict[int, dict[int, Wait]] = {}
         self.warming_up = True
         self.initial: list[int] = []
+        self.closing = self._closed = False
         self._mixes = [TrainingMix() for _ in range(self.plan.workers)]
         self._sent: list[tuple[int, ...] | None] = [() for _ in range(self.plan.workers)]
         self._changed = True  # something happened that may change who trains
@@ -63,9 +66,10 @@ class Evolution(Search):
             self.initial = [self.nursery.random_newborn() for _ in range(self.plan.num_initial)]
         if self.warming_up and env_steps >= self.plan.warmup_steps:
             self._end_warmup()
-        orders = list(self._orders(env_steps))
-        resting = self.steps_left(env_steps) <= self.plan.slack_steps
-        return [*self._train_commands(resting), *orders]
+        closing_steps = self._closing_scores() * self.plan.score_steps
+        self.closing |= self.steps_left(env_steps) <= self.plan.slack_steps + closing_steps
+        orders = list(self._closing_orders() if self.closing else self._orders(env_steps))
+        return [*self._train_commands(), *orders]
 
     def steps_left(self, env_steps: int) -> int:
         """Control steps neither spent nor reserved by orders under way."""
@@ -73,7 +77,21 @@ class Evolution(Search):
 
     def finished(self, env_steps: int) -> bool:
         """Whether the steps are used up and every order is back."""
-        return not self.contests.flights and self.plan.total_steps - env_steps <= self.plan.slack_steps
+        if self.contests.flights:
+            return False
+        return self._closed or self.plan.total_steps - env_steps <= self.plan.slack_steps
+
+    def _closing_scores(self) -> int:
+        """How many elites are scored at the end."""
+        return min(len(self.archive), self.plan.most_closing_scores)
+
+    def _closing_orders(self) -> Iterator[EvaluationOrder]:
+        """The last order, when all others are back."""
+        if self._closed or self.contests.flights:
+            return
+        self._closed = True
+        if count := self._closing_scores():
+            yield self.contests.closing_order(self.archive, count)
 
     def _orders(self, env_steps: int) -> Iterator[EvaluationOrder]:
         if self.warming_up:
@@ -82,13 +100,13 @@ class Evolution(Search):
             order, self.waits[found[0].order_id] = found
             yield order
 
-    def _train_commands(self, resting: bool) -> Iterator[TrainCommand]:
-        if self._changed and not resting:
+    def _train_commands(self) -> Iterator[TrainCommand]:
+        if self._changed and not self.closing:
             for worker, mix in enumerate(self._mixes):
                 self._refresh(worker, mix)
             self._changed = False
         for worker, mix in enumerate(self._mixes):
-            bodies = () if resting else mix.bodies
+            bodies = () if self.closing else mix.bodies
             if bodies != self._sent[worker]:
                 self._sent[worker] = bodies
                 yield TrainCommand(worker, bodies)

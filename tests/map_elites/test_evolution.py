@@ -102,6 +102,22 @@ def test_elites_are_scored_again_and_keep_their_history():
     assert all(version < elite.score.policy_version for elite in evolution.archive for version, _ in elite.history)
 
 
+def test_a_run_ends_with_the_scores_of_its_last_policy():
+    evolution = make_evolution(400_000)
+    toy = run(evolution)
+    last = toy.seen[-1]
+    assert evolution.closing and toy.mixes == {0: (), 1: ()}
+    assert {elite.id for elite in evolution.archive} <= set(last.bodies)
+    assert {elite.score.policy_version for elite in evolution.archive} == {toy.version - 1}
+
+
+def test_a_short_run_closes_with_no_more_scores_than_its_steps_allow():
+    evolution = make_evolution(40_000, workers=1)
+    toy = run(evolution)
+    assert evolution.plan.most_closing_scores == 40_000 // 20 // 256 == 7
+    assert evolution.closing and len(toy.seen[-1].bodies) == min(7, len(evolution.archive)) and not toy.orders
+
+
 def test_children_name_parents_born_before_them():
     evolution = make_evolution(200_000)
     run(evolution)
