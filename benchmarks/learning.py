@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from common.bodies import BODIES, draw_designs, read_designs, write_designs
+from common.bodies import BODIES, PUBLISHED, breed_designs, draw_designs, read_designs, robot_design, write_designs
 from common.options import make_parser, run_program, train_config, trial_settings
 from common.parts import Parts
 from common.progress import Progress
@@ -30,6 +30,11 @@ def main(argv: list[str] | None = None) -> None:
     if options.draw_bodies:
         designs = draw_designs(options.draw_bodies, seed=2026)
         comment = f"{len(designs)} designs drawn by sample_design from seed 2026, 3 to 16 joints"
+        write_designs(options.bodies, designs, comment)
+        return
+    if options.breed_bodies:
+        designs = breed_designs([robot_design(name) for name in PUBLISHED], options.breed_bodies, seed=2026)
+        comment = f"{len(designs)} designs: RoboGrammar's flat and ridged ones, and descendants bred from seed 2026"
         write_designs(options.bodies, designs, comment)
         return
     parts = Parts(options.out)
@@ -90,6 +95,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--points", type=int, default=10, help="evaluations along the way")
     parser.add_argument("--tag", default="default", help="name of this setting")
     parser.add_argument("--draw-bodies", type=int, metavar="N", help="write N new designs to --bodies and stop")
+    parser.add_argument("--breed-bodies", type=int, metavar="N", help="the same, N related designs")
     return parser.parse_args(argv)
 
 

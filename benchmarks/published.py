@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from common.bodies import BODIES, read_designs, robot_design
+from common.bodies import BODIES, PUBLISHED, read_designs, robot_design
 from common.options import make_parser, run_program, train_config, trial_settings
 from common.parts import Parts
 from common.progress import Progress
@@ -26,8 +26,6 @@ from common.tables import column, draw, machines, markdown, number
 from common.trial import Crew, Trial, marks
 
 from map_elites.evaluation import REFERENCE_SEED
-
-PUBLISHED = ("flat", "ridged")
 
 
 def main(argv: list[str] | None = None) -> None:

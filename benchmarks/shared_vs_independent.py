@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common.bodies import BODIES, read_designs, robot_design
+from common.bodies import BODIES, PUBLISHED, read_designs, robot_design
 from common.options import add_settings, make_parser, run_program, train_config, trial_settings
 from common.parts import Parts
 from common.progress import Progress
@@ -47,7 +47,6 @@ from map_elites.trainer.settings import TrainConfig
 from robogrammar_env.design import RobotDesign
 from shared_ppo.process import process_context
 
-PUBLISHED = ("flat", "ridged")
 INDEPENDENT = ["experience.min_batch_size=2048", "experience.update_interval=2048", "ppo.minibatch_size=256"]
 
 

@@ -1,4 +1,4 @@
-"""Files of designs, and new designs drawn from a seed."""
+"""Files of designs, and new designs drawn or bred from a seed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from map_elites.config import EvolutionConfig
 from map_elites.errors import UserError
+from map_elites.trainer.bodies import design_space
+from map_elites.variation import Variation
 from robogrammar_env.design import RobotDesign, as_design
 from robogrammar_env.errors import RobotError
 from robogrammar_env.sampling import sample_design
@@ -15,6 +18,7 @@ from robogrammar_env.sampling import sample_design
 ROOT = Path(__file__).parents[2]
 BODIES = ROOT / "benchmarks" / "bodies32.txt"
 HELD_OUT = ROOT / "benchmarks" / "held_out32.txt"
+PUBLISHED = ("flat", "ridged")
 
 
 def read_designs(path: Path) -> list[RobotDesign]:
@@ -49,6 +53,17 @@ def draw_designs(count: int, *, seed: int, without: Collection[RobotDesign] = ()
         if design not in without:
             designs[design] = None
     return list(designs)
+
+
+def breed_designs(parents: Sequence[RobotDesign], count: int, *, seed: int, max_joints: int = 16) -> list[RobotDesign]:
+    """`count` different designs: `parents`, then children of any of those before, bred as the trainer breeds."""
+    rng = np.random.default_rng(seed)
+    variation, family = Variation(design_space(max_joints), EvolutionConfig().more_edits), list(parents)
+    while len(family) < count:
+        child = variation.mutate(family[int(rng.integers(len(family)))], rng, known=family.__contains__)
+        if child is not None:
+            family.append(child)
+    return family
 
 
 def write_designs(path: Path, designs: Sequence[RobotDesign], comment: str) -> None:
