@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from map_elites.trainer import MAPElitesEvolutionTrainer
 
 RESUMABLE = ("total_steps", "max_workers", "log_file")  # flags that may change when a run is taken up again
+ON_FINISHED_RUNS = {  # what is done with a finished run -> training flags that mean something there
+    "evaluate": ("terrain", "engine", "seed", "max_workers", "set"),
+    "replay": ("terrain", "engine", "seed", "set"),
+    "plot": (),
+    "gallery": (),
+    "export": (),
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -152,6 +159,7 @@ def _job(arguments: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     if arguments.axes and not arguments.plot:
         raise UserError("--axes goes with --plot RUN_DIR")
     _check_elite_flags(arguments)
+    _check_training_flags(arguments)
     for name, job in AFTERWARDS.items():
         if getattr(arguments, name):
             return job
@@ -164,6 +172,16 @@ def _job(arguments: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     if arguments.train_shared or arguments.train_independent:
         return _train
     raise UserError("nothing to do; start with --train-shared, or see --help")
+
+
+def _check_training_flags(arguments: argparse.Namespace) -> None:
+    """Refuses what would be ignored."""
+    for job, meaningful in ON_FINISHED_RUNS.items():
+        if getattr(arguments, job) is None:
+            continue
+        for flag in (*FLAGS, "config", "resume", "set"):
+            if flag not in meaningful and getattr(arguments, flag):
+                raise UserError(f"--{flag.replace('_', '-')} means nothing with --{job}")
 
 
 def _train(arguments: argparse.Namespace) -> int:
