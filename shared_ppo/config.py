@@ -104,8 +104,8 @@ class PPOConfig:
     """The update.
 
     Attributes:
-        learning_rate: of Adam.
-        learning_rate_schedule: "constant" or "kl" (x1.5 up below half of target_kl, down above twice of it).
+        learning_rate: of Adam, at the start.
+        decay_updates: after u updates the rate is learning_rate / sqrt(1 + u / decay_updates); 0: it stays.
         epochs: passes over a batch.
         minibatch_size: control steps in a gradient step.
         clip: range of the probability ratio around 1.
@@ -126,7 +126,7 @@ class PPOConfig:
     """
 
     learning_rate: float = 1e-3
-    learning_rate_schedule: str = "constant"
+    decay_updates: int = 100
     epochs: int = 5
     minibatch_size: int = 512
     clip: float = 0.2
@@ -152,7 +152,6 @@ class PPOConfig:
             ValueError: if a choice is unknown or a value is out of range.
         """
         choices = {
-            "learning_rate_schedule": ("constant", "kl"),
             "ratio": ("body", "joint"),
             "advantage_norm": ("body", "global", "none"),
             "device": ("auto", "cpu", "cuda"),
@@ -165,6 +164,7 @@ class PPOConfig:
         _require(0 <= self.gamma < 1, f"gamma must be in [0, 1), got {self.gamma}")
         _require(0 <= self.gae_lambda <= 1, f"gae_lambda must be in [0, 1], got {self.gae_lambda}")
         _require(self.max_policy_lag >= 0, f"max_policy_lag must be at least 0, got {self.max_policy_lag}")
+        _require(self.decay_updates >= 0, f"decay_updates must be at least 0, got {self.decay_updates}")
         _require(self.target_kl >= 0, f"target_kl must be at least 0, got {self.target_kl}")
 
 

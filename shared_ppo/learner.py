@@ -139,8 +139,8 @@ class SharedPPOTrainer:
         prepared = [self._prepare(group) for group in groups]
         self._normalise(prepared)
         before = self._quality(prepared)
+        self.optimizer.learning_rate = self._decayed_rate()
         metrics = self._epochs(prepared, sum(segment.num_steps for segment in segments))
-        self._adapt_learning_rate(metrics.get("kl", 0.0))
         return before | metrics | {"return_std": self.return_scale.std}
 
     @torch.no_grad()
@@ -289,13 +289,10 @@ class SharedPPOTrainer:
         surrogate = losses.clipped_surrogate(log_ratio, part.advantages[:, None], clip)
         return (surrogate * part.mask[:, :, None]).sum(dim=1), outside / part.mask.sum(dim=1, keepdim=True)
 
-    def _adapt_learning_rate(self, kl: float) -> None:
-        """Keeps the KL of an update near its target, if so configured."""
+    def _decayed_rate(self) -> float:
+        """Learning rate of the next update: large steps find a gait, small ones refine it."""
         ppo = self.config.ppo
-        if ppo.learning_rate_schedule != "kl" or not ppo.target_kl:
-            return
-        factor = 1 / 1.5 if kl > ppo.target_kl else 1.5 if kl < 0.25 * ppo.target_kl else 1.0
-        self.optimizer.learning_rate = min(max(self.optimizer.learning_rate * factor, 1e-5), 1e-2)
+        return ppo.learning_rate / math.sqrt(1 + self.updates / ppo.decay_updates if ppo.decay_updates else 1)
 
     # --- state --------------------------------------------------------------------------------------------------
 
@@ -313,7 +310,6 @@ class SharedPPOTrainer:
         scale = self.return_scale
         meta = {
             "adam_steps": self.optimizer.steps,
-            "learning_rate": self.optimizer.learning_rate,
             "return_scale": [scale.count, scale.mean, scale.squares],
             "version": self.version,
             "updates": self.updates,
@@ -346,7 +342,7 @@ class SharedPPOTrainer:
         tensors = {name: torch.from_numpy(array.copy()).to(self.device) for name, array in arrays.items()}
         self.flat.load(tensors["parameters"])
         self.optimizer.mean, self.optimizer.square = tensors["adam_mean"], tensors["adam_square"]
-        self.optimizer.steps, self.optimizer.learning_rate = int(meta["adam_steps"]), float(meta["learning_rate"])
+        self.optimizer.steps = int(meta["adam_steps"])
         self.return_scale.count, self.return_scale.mean, self.return_scale.squares = meta["return_scale"]
         self.version, self.updates = int(meta["version"]), int(meta["updates"])
         self.skipped_steps = int(meta["skipped_steps"])

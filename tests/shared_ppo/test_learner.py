@@ -136,6 +136,14 @@ def test_kl_stop_ends_an_update() -> None:
     assert trainer.update(segments)["epochs_done"] < 50
 
 
+@pytest.mark.parametrize(("decay_updates", "wanted"), [(3, [1e-3, 1e-3 / (4 / 3) ** 0.5]), (0, [1e-3, 1e-3])])
+def test_the_learning_rate_falls_with_the_updates(decay_updates: int, wanted: list[float]) -> None:
+    """By the square root of one plus their number over `decay_updates`."""
+    ppo = PPOConfig(learning_rate=1e-3, decay_updates=decay_updates, minibatch_size=128, device="cpu")
+    trainer, segments = learner_and_segments(small_config(ppo=ppo), body(1))
+    assert [trainer.update(segments)["learning_rate"] for _ in range(2)] == pytest.approx(wanted)
+
+
 def test_state_round_trip() -> None:
     """A restored learner makes the same next update, bit by bit."""
     config = small_config()
