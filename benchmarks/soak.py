@@ -1,6 +1,7 @@
 """Does a long run grow? Memory of each kind of process over equal parts of a real run, and its slope.
 
     python benchmarks/soak.py --minutes 30
+    python benchmarks/soak.py --run results/<run>   # the table of a run that is there already
 
 Runs the trainer as a user does, reads the memory of its processes every few seconds, and ends it with Ctrl-C when the
 time is over. Prints the mean of each part in MiB (shared pages split among their users) and a straight line's slope
@@ -10,7 +11,9 @@ through the second half, when every buffer has been used. Exit code 1 if the run
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -23,6 +26,7 @@ import psutil
 from map_elites.memory import memory_by_kind
 
 ROOT = Path(__file__).parent.parent
+COLUMNS = ("wall_seconds", "memory_bytes", "memory_main_bytes", "memory_learner_bytes", "memory_workers_bytes")
 KINDS = ("main", "learner", "workers", "helpers")
 FASTEST_STEPS_PER_S = 6000  # the run is given more control steps than it can make in its time
 PATIENCE_S = 180.0
@@ -46,6 +50,18 @@ def watch(run: subprocess.Popen, minutes: float, every_s: float) -> list[dict[st
         sizes = memory_by_kind(process)
         rows.append({"seconds": time.monotonic() - began} | {kind: sizes.get(kind, 0) / 2**20 for kind in KINDS})
     return rows
+
+
+def recorded(folder: Path) -> list[dict[str, float]]:
+    """The same rows from what a run has written down itself."""
+    with (folder / "metrics.csv").open(encoding="utf-8") as file:
+        table = [{name: float(row[name] or "nan") for name in COLUMNS} for row in csv.DictReader(file)]
+    rows = []
+    for row in table:
+        mib = {kind: row[f"memory_{kind}_bytes"] / 2**20 for kind in ("main", "learner", "workers")}
+        helpers = row["memory_bytes"] / 2**20 - sum(mib.values())
+        rows.append({"seconds": row["wall_seconds"], **mib, "helpers": helpers})
+    return [row for row in rows if all(map(math.isfinite, row.values()))]
 
 
 def end(run: subprocess.Popen) -> bool:
@@ -84,7 +100,11 @@ def main() -> int:
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "quickstart.yaml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/soak"))
+    parser.add_argument("--run", type=Path, metavar="RUN_DIR", help="report on this run, start none")
     options = parser.parse_args()
+    if options.run:
+        print(report(recorded(options.run), options.parts))
+        return 0
     options.out.mkdir(parents=True, exist_ok=True)
     run = start(options)
     rows = watch(run, options.minutes, options.every)
