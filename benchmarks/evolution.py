@@ -5,7 +5,8 @@
 
 Cases: "shared" is `--train-shared`. "random" is the same run without selection: every newborn is drawn at random
 (evolution.random_share=1), none is bred, and no elite rehearses (evolution.newborn_share=1); there is no mode without
-an archive, so here it only scores. "independent" is `--train-independent`.
+an archive, so here it only scores. "independent" is `--train-independent` with 100,000 steps for each individual, which
+is what a body needs to walk when it learns alone.
 
 A run that was interrupted is taken up again; a finished one is not repeated. Diversity over time is read from the
 archives in the checkpoints: distinct body plans (legs, torso segments, joints) among the elites, and the mean distance
@@ -43,7 +44,7 @@ from map_elites.trainer.settings import load_config
 CASES = {
     "shared": ["--train-shared"],
     "random": ["--train-shared", "--set", "evolution.random_share=1.0", "--set", "evolution.newborn_share=1.0"],
-    "independent": ["--train-independent"],
+    "independent": ["--train-independent", "--set", "evolution.training_steps_per_individual=100000"],
 }
 CURVES = ("env_steps", "wall_seconds", "num_elites", "coverage", "qd_score", "max_fitness", "mean_fitness")
 MOST_ROWS = 200
