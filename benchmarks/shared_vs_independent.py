@@ -1,6 +1,7 @@
 """One policy for all bodies against one PPO per body: same bodies, same control steps in all, same cores.
 
     python benchmarks/shared_vs_independent.py --num-bodies 16 --steps 2000000 --seeds 0 1 2
+    python benchmarks/shared_vs_independent.py --bodies benchmarks/family32.txt --num-bodies 32 --steps 3200000
     python benchmarks/shared_vs_independent.py --report
 
 Shared: the trainer's workers and learner. Independent: the same network, learner and rollout, with weights of its own
@@ -56,7 +57,8 @@ def main(argv: list[str] | None = None) -> None:
     parts = Parts(options.out)
     if not options.report:
         designs = choose(options)
-        measure_memory(options, designs, parts)
+        if options.memory:
+            measure_memory(options, designs, parts)
         for seed in options.seeds:
             train_shared(options, designs, seed, parts)
             train_independent(options, designs, seed, parts)
@@ -308,6 +310,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--independent-copies", type=int, default=8, help="of the body that learns alone (8)")
     add_settings(parser, "--independent-set", f"settings of the independent side; first are {' '.join(INDEPENDENT)}")
     parser.add_argument("--points", type=int, default=20, help="evaluations along the way (20)")
+    parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True, help="measure memory too")
     parser.add_argument("--memory-updates", type=int, default=3, help="updates of each policy in a memory run (3)")
     return parser.parse_args(argv)
 
