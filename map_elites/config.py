@@ -114,19 +114,19 @@ class EvolutionConfig:
 
     num_initial_random: int = option(16, "random bodies of the warm-up, the first population", low=1)
     training_steps_per_individual: int = option(
-        4000, "shared: control steps a newborn trains before it can lose; independent: its whole budget", low=1
+        2000, "shared: control steps a newborn trains before it can lose; independent: its whole budget", low=1
     )
     warmup_steps_per_individual: int = option(
-        60_000, "control steps for each of them before selection starts ...", low=1
+        40_000, "control steps for each of them before selection starts ...", low=1
     )
     warmup_share: float = option(0.4, "... but for all together at most this share of total_steps", high=0.9, low=0.0)
     bodies_per_worker: int = option(8, "bodies a worker rolls out at a time", low=1, high=256)
     newborn_share: float = option(
-        0.25, "share of those places for newborns; elites rehearse in the others", low=0.05, high=1.0
+        0.5, "share of those places for newborns; elites rehearse in the others", low=0.05, high=1.0
     )
     random_share: float = option(0.1, "share of newborns drawn at random instead of bred", low=0.0, high=1.0)
     tournament: int = option(
-        2, "elites drawn for each parent and each place to rehearse; the fastest of them gets it", low=1, high=64
+        6, "elites drawn for each parent and each place to rehearse; the fastest of them gets it", low=1, high=64
     )
     crossover_share: float = option(0.25, "share of bred newborns with two parents", low=0.0, high=1.0)
     more_edits: float = option(0.35, "chance of each further edit of a newborn", low=0.0, high=0.9)

@@ -66,8 +66,7 @@ class Evolution(Search):
             self.initial = [self.nursery.random_newborn() for _ in range(self.plan.num_initial)]
         if self.warming_up and env_steps >= self.plan.warmup_steps:
             self._end_warmup()
-        closing_steps = self._closing_scores() * self.plan.score_steps
-        self.closing |= self.steps_left(env_steps) <= self.plan.slack_steps + closing_steps
+        self.closing |= self.steps_left(env_steps) - self._closing_steps() <= self.plan.slack_steps
         orders = list(self._closing_orders() if self.closing else self._orders(env_steps))
         return [*self._train_commands(), *orders]
 
@@ -85,6 +84,10 @@ class Evolution(Search):
         """How many elites are scored at the end."""
         return min(len(self.archive), self.plan.most_closing_scores)
 
+    def _closing_steps(self) -> int:
+        """Control steps kept for that."""
+        return self._closing_scores() * self.plan.score_steps
+
     def _closing_orders(self) -> Iterator[EvaluationOrder]:
         """The last order, when all others are back."""
         if self._closed or self.contests.flights:
@@ -96,7 +99,11 @@ class Evolution(Search):
     def _orders(self, env_steps: int) -> Iterator[EvaluationOrder]:
         if self.warming_up:
             return
-        while found := self.contests.next_order(self.archive, self._guess_cell, self.steps_left(env_steps)):
+        while True:
+            steps_left = self.steps_left(env_steps) - self._closing_steps()
+            found = self.contests.next_order(self.archive, self._guess_cell, steps_left)
+            if found is None:
+                return
             order, self.waits[found[0].order_id] = found
             yield order
 
