@@ -66,9 +66,10 @@ class Evolution(Search):
             self.initial = [self.nursery.random_newborn() for _ in range(self.plan.num_initial)]
         if self.warming_up and env_steps >= self.plan.warmup_steps:
             self._end_warmup()
-        self.closing |= self.steps_left(env_steps) - self._closing_steps() <= self.plan.slack_steps
+        resting = self.steps_left(env_steps) - self._closing_steps() <= self.plan.slack_steps
+        self.closing |= resting and not self.contests.flights  # orders under way may give back what they have reserved
         orders = list(self._closing_orders() if self.closing else self._orders(env_steps))
-        return [*self._train_commands(), *orders]
+        return [*self._train_commands(resting or self.closing), *orders]
 
     def steps_left(self, env_steps: int) -> int:
         """Control steps neither spent nor reserved by orders under way."""
@@ -89,8 +90,8 @@ class Evolution(Search):
         return self._closing_scores() * self.plan.score_steps
 
     def _closing_orders(self) -> Iterator[EvaluationOrder]:
-        """The last order, when all others are back."""
-        if self._closed or self.contests.flights:
+        """The last order."""
+        if self._closed:
             return
         self._closed = True
         if count := self._closing_scores():
@@ -107,13 +108,13 @@ class Evolution(Search):
             order, self.waits[found[0].order_id] = found
             yield order
 
-    def _train_commands(self) -> Iterator[TrainCommand]:
-        if self._changed and not self.closing:
+    def _train_commands(self, resting: bool) -> Iterator[TrainCommand]:
+        if self._changed and not resting:
             for worker, mix in enumerate(self._mixes):
                 self._refresh(worker, mix)
             self._changed = False
         for worker, mix in enumerate(self._mixes):
-            bodies = () if self.closing else mix.bodies
+            bodies = () if resting else mix.bodies
             if bodies != self._sent[worker]:
                 self._sent[worker] = bodies
                 yield TrainCommand(worker, bodies)
