@@ -224,7 +224,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     report = evaluate_run(arguments.evaluate, overrides(arguments))
     print_evaluation(report)
     _print(f"written to {RunFolder(arguments.evaluate).write_evaluation(report)}")
-    return 0
+    return 1 if any(row["speed"] is None for row in report["elites"]) else 0
 
 
 def _plot(arguments: argparse.Namespace) -> int:

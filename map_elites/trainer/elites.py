@@ -20,7 +20,7 @@ from map_elites.plots import EMPTY, INK
 from map_elites.run_folder import RunFolder
 from map_elites.trainer.bodies import body_spec, observation_spec, simulate
 from map_elites.trainer.export import export_design
-from map_elites.trainer.runs import changed_config, open_run
+from map_elites.trainer.runs import changed_config, open_run, policy_errors
 from map_elites.trainer.settings import TrainConfig
 from robogrammar_env.design import RobotDesign
 from robogrammar_env.render import film, portrait, save_film
@@ -66,7 +66,8 @@ def export_elite(run: Path, number: int | None, out: Path) -> tuple[Elite, float
     """
     folder, config, archive = open_run(run)
     elite = pick_elite(archive, number)
-    return elite, export_design(cast(RobotDesign, elite.design), learner_file(folder, config, elite), out, config)
+    with policy_errors():
+        return elite, export_design(cast(RobotDesign, elite.design), learner_file(folder, config, elite), out, config)
 
 
 def controller(simulation: Simulation, learner: Path, config: TrainConfig) -> Callable[[Any], np.ndarray]:
@@ -113,7 +114,8 @@ def replay_elite(
     elite = pick_elite(archive, number)
     simulation = simulate(body_spec(elite.id, cast(RobotDesign, elite.design), config))
     try:
-        act = controller(simulation, learner_file(folder, config, elite), config)
+        with policy_errors():
+            act = controller(simulation, learner_file(folder, config, elite), config)
         simulation.reset(seed, training=False)
         start_m = simulation.state.base_position[0]
         pictures = list(film(simulation, act, seed=seed))

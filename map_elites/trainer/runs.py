@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from map_elites.search import World
 from map_elites.trainer.bodies import describe, design_space, read_design
 from map_elites.trainer.settings import TrainConfig, config_from, load_config, modernise
 from map_elites.variation import Variation
+from shared_ppo.checkpoint import read as read_policy
 from shared_ppo.errors import SharedPPOError
 
 log = logging.getLogger(__name__)
@@ -371,13 +373,34 @@ def plot_run(path: Path, names: Sequence[str] | None = None) -> Path:
     return target
 
 
-def evaluation_crew(config: TrainConfig, plan: Plan, folder: RunFolder, design_of: Callable[[int], Any]) -> Any:
-    """A crew with the newest weights of a run, that only evaluates."""
+def evaluation_crew(config: TrainConfig, plan: Plan, folder: RunFolder, designs: Mapping[int, Any]) -> Any:
+    """A crew with the newest weights of a run, that only evaluates the designs, by id.
+
+    Raises:
+        RunFailedError: The run has no checkpoint.
+        CheckpointError: A policy is damaged or missing.
+    """
     if config.run.shared:
-        return make_shared_crew(config, plan, design_of, folder.newest_checkpoint())
+        return make_shared_crew(config, plan, designs.__getitem__, folder.newest_checkpoint())
     from map_elites.trainer.alone_crew import AloneCrew
 
-    return AloneCrew(config, plan.workers, design_of, policies=folder.path / "policies")
+    crew = AloneCrew(config, plan.workers, designs.__getitem__, policies=folder.path / "policies")
+    for number in designs:
+        read_policy(crew.policy_path(number))
+    return crew
+
+
+@contextmanager
+def policy_errors() -> Iterator[None]:
+    """What is wrong with policies and their processes, as the error of a run.
+
+    Raises:
+        RunFailedError: Instead of a SharedPPOError.
+    """
+    try:
+        yield
+    except SharedPPOError as error:
+        raise RunFailedError(str(error)) from error
 
 
 def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -393,18 +416,20 @@ def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> dict
         `robogrammar_objective`; and how far recorded and fresh speeds agree, see `agreement`.
 
     Raises:
-        UserError, RunFailedError, ArchiveError: As `open_run`; or the checkpoint is damaged.
+        UserError, RunFailedError, ArchiveError: As `open_run`; or a policy is damaged or missing, or there is no elite.
     """
     from map_elites.loop import StopSignal
     from map_elites.verification import verify_elites
 
     folder, stored, archive = open_run(path)
     config = changed_config(stored, overrides or {})
+    if not len(archive):
+        raise UserError(f"the archive of {folder.path} has no elite")
     designs = {elite.id: elite.design for elite in archive}
     recorded = {elite.id: (elite.verified or elite.score).fitness for elite in archive}
     seeds = seeds_of_verification(config)
-    try:
-        crew = evaluation_crew(config, plan_of(stored), folder, designs.__getitem__)
+    with policy_errors():
+        crew = evaluation_crew(config, plan_of(stored), folder, designs)
         with StopSignal() as stop:
             try:
                 crew.start()
@@ -417,8 +442,6 @@ def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> dict
                 )
             finally:
                 crew.stop()
-    except SharedPPOError as error:
-        raise RunFailedError(str(error)) from error
     return {
         "engine": config.environment.engine,
         "terrain": ",".join(config.environment.terrains),
