@@ -49,6 +49,7 @@ BAD = [
     (("--train-shared", "--config", "nothing.yaml"), "cannot read config nothing.yaml: No such file or directory"),
     (("--train-shared", "--config", "."), "cannot read config .: Is a directory"),
     (("--train-shared", "--log-file", "no/such/folder/x.log"), "cannot write log file"),
+    (("--train-shared", "--log-file", f"{__file__}/x.log"), "cannot write log file"),
     (("--train-shared", "--set", "ppo.clip"), "wants KEY=VALUE"),
     (("--train-shared", "--set", "ppo.clipp=0.1"), "unknown key ppo.clipp; did you mean ppo.clip?"),
     (("--train-shared", "--set", "ppo.clip=-1"), "ppo: clip must be above 0"),
