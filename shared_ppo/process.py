@@ -59,10 +59,11 @@ def process_context(preload: Sequence[str] = ()) -> Any:
 def enter_process(title: str) -> None:
     """First thing in each of our processes: its title, its signals, and an end when the main process ends.
 
-    Ctrl-C reaches the whole process group, so only the main process acts on it.
+    Ctrl-C and the end of a terminal reach the whole process group, so only the main process acts on them.
     """
     setproctitle.setproctitle(title)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent()
 

@@ -164,7 +164,7 @@ def test_independent_run_with_everything_that_follows_it(tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["--train-shared", "--train-independent"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_leave_a_checkpoint_and_no_process(tmp_path: Path, kind: str, number: int):
     folder = tmp_path / "results" / "a"
     process = trainer(tmp_path, kind, "--run-name", "a", "--total-steps", "300000")
