@@ -30,6 +30,7 @@ from shared_ppo.body import BodyDescription
 from shared_ppo.export import load_policy, script_policy
 
 FILMS = (".gif", ".mp4")
+PICTURES = (".png", ".pdf", ".svg")
 
 
 def pick_elite(archive: Archive, number: int | None) -> Elite:
@@ -122,6 +123,7 @@ def replay_elite(
         speed_m_s = float(simulation.state.base_position[0] - start_m) / EPISODE_S
     finally:
         simulation.close()
+    out.parent.mkdir(parents=True, exist_ok=True)
     save_film(out, pictures)
     return elite, speed_m_s
 
@@ -133,8 +135,10 @@ def gallery(run: Path, out: Path | None = None) -> Path:
         Path of the picture, by default `plots/gallery.png` in the run folder.
 
     Raises:
-        UserError, RunFailedError, ArchiveError: As `open_run`.
+        UserError, RunFailedError, ArchiveError: As `open_run`, or a picture of another kind.
     """
+    if out and out.suffix not in PICTURES:
+        raise UserError(f"--out {out}: wants a name that ends in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}")
     folder, _, archive = open_run(run)
     target = out or folder.heatmap_path.with_name("gallery.png")
     target.parent.mkdir(parents=True, exist_ok=True)

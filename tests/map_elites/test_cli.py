@@ -58,6 +58,17 @@ BAD = [
     (("--gallery", "runs/x", "--total-steps", "5"), "--total-steps means nothing with --gallery"),
     (("--export", "runs/x", "--out", "y", "--set", "ppo.clip=0.1"), "--set means nothing with --export"),
     (("--evaluate", "runs/x", "--resume", "runs/x"), "--resume means nothing with --evaluate"),
+    (("--plot", "runs/x", "--axes", ""), "no folder runs/x"),
+    (("--train-shared", "--axes", ""), "--axes goes with --plot"),
+    (("--export", "runs/x", "--out", ""), "--out: is empty"),
+    (("--resume", ""), "--resume: is empty"),
+    (("--export", "runs/x", "--out", __file__), "is not a folder"),
+    (("--export", "runs/x", "--out", "/proc/out"), "no folder runs/x"),
+    (("--replay", "runs/x", "--out", f"{__file__}/walk.gif"), "is not a folder"),
+    (("--gallery", "runs/x", "--out", f"{__file__}/all.png"), "is not a folder"),
+    (("--gallery", "runs/x", "--out", "."), "is a folder"),
+    (("--gallery", "runs/x", "--out", "all.bmp"), "wants a name that ends in .png, .pdf or .svg"),
+    (("--gallery", "runs/x", "--out", "all"), "wants a name that ends in .png, .pdf or .svg"),
     (("--resume", "nothing"), "no folder nothing"),
     (("--resume", "."), "not a run folder"),
     (("--evaluate", "."), "not a run folder"),
@@ -122,6 +133,15 @@ def test_settings_of_a_run_stay_when_it_is_resumed(capsys, tmp_path: Path):
     assert code == 2 and "is a --train-shared run" in text
 
 
+def test_a_run_is_not_cut_short_by_its_resume(capsys, tmp_path: Path):
+    folder = tmp_path / "run" / "checkpoints" / "step_000000000300"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text('{"format": 1, "env_steps": 300}')
+    (tmp_path / "run" / "config.yaml").write_text("run: {total_steps: 1000}\n")
+    code, text = complaint(capsys, "--resume", "run", "--total-steps", "200")
+    assert code == 2 and "--total-steps 200: run has 300 steps behind it already" in text
+
+
 def test_an_empty_archive_can_be_plotted_over_any_axes(capsys, tmp_path: Path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("")
@@ -154,6 +174,18 @@ def test_help_names_every_flag(capsys):
                  "--max-workers", "--total-steps", "--terrain", "--engine", "--mode", "--resume", "--log-file",
                  "--evaluate", "--plot", "--axes"):  # fmt: skip
         assert flag in text
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_the_shell_closed_are_not_given_to_a_file(tmp_path: Path, closed: str):
+    code = "import os, sys; from map_elites.cli import main; main(['--plot', 'nothing']); print(1)"
+    code += "; print(2, file=sys.stderr); x = open('x', 'w'); os._exit(x.fileno() < 3)"
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0
 
 
 def test_entry_point_answers_bad_input_fast(tmp_path: Path):
