@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.map_elites.test_docs import documented_tags, scalar_tags
+
 ROOT = Path(__file__).parents[2]
 STARTED: list[subprocess.Popen] = []
 SMALL = ("--total-steps", "3000", "--max-workers", "2", "--set", "evaluation.verification_episodes=1")
@@ -87,6 +89,7 @@ def test_a_small_run_with_everything_that_follows_it(tmp_path: Path):
     names = {"config.yaml", "versions.txt", "training.log", "metrics.csv", "tensorboard", "archive.json", "checkpoints"}
     assert names | {"plots", "summary.json"} <= {path.name for path in folder.iterdir()}
     assert (tmp_path / "training.log").read_text() == (folder / "training.log").read_text()
+    assert scalar_tags(folder / "tensorboard") == documented_tags()
 
     before = archive_of(folder)
     code, out, err = finish(trainer(tmp_path, "--evaluate", "results/a", "--engine", "mujoco"))
