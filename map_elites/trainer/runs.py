@@ -194,13 +194,17 @@ def make_parts(
     """Search and crew of a run, fresh or from a checkpoint.
 
     Raises:
-        RunFailedError: The checkpoint is damaged.
+        RunFailedError: The checkpoint is damaged, or of the other kind of run.
     """
     plan = plan_of(config)
     search = make_search(config, plan)
     if checkpoint and state:
         restore_or_fail(search, checkpoint, state, read_design)
     if isinstance(search, AloneSearch):
+        if checkpoint and (checkpoint / "learner.npz").exists():
+            raise RunFailedError(
+                f"{folder.config_path} is damaged: run.shared is false, but {checkpoint} has a learner"
+            )
         crew = make_alone_crew(config, plan, folder, search, state)
     else:
         crew = make_shared_crew(config, plan, search.design_of, checkpoint, totals)
@@ -326,9 +330,12 @@ def stored_config(folder: RunFolder) -> TrainConfig:
         RunFailedError: They are damaged.
     """
     try:
-        return load_config(folder.config_path, {})
+        config = load_config(folder.config_path, {})
     except ConfigError as error:
         raise RunFailedError(f"{folder.config_path} is damaged: {error}") from None
+    if not folder.config_path.read_text(encoding="utf-8").strip():  # every run writes all of its settings
+        raise RunFailedError(f"{folder.config_path} is damaged: it is empty")
+    return config
 
 
 def open_run(path: Path) -> tuple[RunFolder, TrainConfig, Archive]:

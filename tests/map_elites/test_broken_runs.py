@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from map_elites.archive import Archive, Elite, Score
+from map_elites.checkpoint import search_state, write_state
 from map_elites.cli import main
 from map_elites.config import to_yaml
-from map_elites.trainer.settings import config_from
+from map_elites.trainer.runs import make_search, plan_of
+from map_elites.trainer.settings import TrainConfig, config_from
 from robogrammar_env.design import RobotDesign
 
 WALKER = RobotDesign.from_text("body(swing, obtuse_lift) -lift- body(swing, obtuse_lift)")
@@ -27,9 +29,13 @@ def complaint(capsys, *argv: str) -> tuple[int, str]:
     return code, captured.err
 
 
+def make_config(*, shared: bool = False) -> TrainConfig:
+    return config_from({"run": {"shared": shared, "multiprocess": False}})
+
+
 def make_run(*, shared: bool = True, elites: int = 1) -> Path:
     """A run folder with an archive and no policy."""
-    config = config_from({"run": {"shared": shared, "multiprocess": False}})
+    config = make_config(shared=shared)
     archive = Archive(config.archive.axes())
     for number in range(elites):
         measured = {axis.name: axis.low for axis in archive.axes}
@@ -62,3 +68,17 @@ def test_there_is_nothing_to_do_with_an_empty_archive(capsys, job):
     make_run(elites=0)
     code, text = complaint(capsys, *job)
     assert code == 2 and "no elite" in text and not Path("run/evaluations").exists()
+
+
+def test_a_shared_run_does_not_go_on_as_an_independent_one(capsys):
+    """As after a wrong edit of config.yaml: its elites would lose their scores."""
+    folder = make_run(shared=False)
+    before = (folder / "archive.json").read_bytes()
+    write_state(
+        folder / "checkpoints" / "step_000000000010",
+        {"env_steps": 10, "totals": {}, "search": search_state(make_search(make_config(), plan_of(make_config())))},
+    )
+    (folder / "checkpoints" / "step_000000000010" / "learner.npz").touch()
+    code, text = complaint(capsys, "--resume", folder)
+    assert code == 1 and "config.yaml is damaged: run.shared is false" in text
+    assert (folder / "archive.json").read_bytes() == before

@@ -111,10 +111,11 @@ def test_damaged_archive_is_exit_code_1(capsys, tmp_path: Path):
 
 def test_damaged_settings_of_a_run_are_exit_code_1(capsys, tmp_path: Path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.yaml").write_text("run: [")
-    for flag in ("--resume", "--plot", "--evaluate"):
-        code, text = complaint(capsys, flag, "run")
-        assert code == 1 and "config.yaml is damaged" in text
+    for content in ("run: [", "", " \n"):
+        (tmp_path / "run" / "config.yaml").write_text(content)
+        for flag in ("--resume", "--plot", "--evaluate"):
+            code, text = complaint(capsys, flag, "run")
+            assert code == 1 and "config.yaml is damaged" in text
 
 
 def test_run_without_checkpoint_cannot_be_resumed(capsys, tmp_path: Path):
@@ -144,7 +145,7 @@ def test_a_run_is_not_cut_short_by_its_resume(capsys, tmp_path: Path):
 
 def test_an_empty_archive_can_be_plotted_over_any_axes(capsys, tmp_path: Path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.yaml").write_text("")
+    (tmp_path / "run" / "config.yaml").write_text("run: {seed: 3}\n")
     (tmp_path / "run" / "archive.json").write_text("[]")
     assert main(["--plot", "run"]) == 0 and (tmp_path / "run" / "plots" / "heatmap.png").exists()
     assert main(["--plot", "run", "--axes", "joints, mass_kg"]) == 0
