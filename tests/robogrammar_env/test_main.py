@@ -70,6 +70,7 @@ def test_show_draws(capsys, tmp_path):
         ("simulate flat --terrain flat,ridge", "unknown terrain 'ridge', did you mean 'ridged'"),
         ("simulate flat --terrain moon", "unknown terrain 'moon'"),
         ("simulate flat --engine havok", "unknown engine 'havok'"),
+        ("show Ridged", "no published design 'Ridged', did you mean 'ridged'?"),
         ("show 0 \u00b2", "no rule named"),
         (f"show {'9' * 5000}", "a rule is a number or a name"),
         ("terrain ", "unknown terrain ''"),
