@@ -114,7 +114,8 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
         if not equals or not key.strip():
             raise UserError(f"--set {text}: wants KEY=VALUE, such as ppo.learning_rate=3e-4")
         settings = merge(settings, nest(key.strip(), _yaml(text, value)))
-    if arguments.train_shared or arguments.train_independent:
+    is_section = isinstance(settings.get("run", {}), Mapping)  # not after `--set run=3`, which is refused later
+    if is_section and (arguments.train_shared or arguments.train_independent):
         settings = merge(settings, {"run": {"shared": bool(arguments.train_shared)}})
     return settings
 

@@ -54,6 +54,8 @@ BAD = [
     (("--train-shared", "--set", "ppo.clipp=0.1"), "unknown key ppo.clipp; did you mean ppo.clip?"),
     (("--train-shared", "--set", "ppo.clip=-1"), "ppo: clip must be above 0"),
     (("--train-shared", "--set", "archive.descriptors=[joint]"), "did you mean 'joints'"),
+    (("--train-shared", "--total-steps", "5", "--set", "run=3"), "run: wants a mapping, got 3"),
+    (("--train-shared", "--set", "evolution.max_joints=1"), "evolution.max_joints: must be in [2, 24], got 1"),
     (("--train-shared", "--axes", "a,b"), "--axes goes with --plot"),
     (("--gallery", "runs/x", "--total-steps", "5"), "--total-steps means nothing with --gallery"),
     (("--export", "runs/x", "--out", "y", "--set", "ppo.clip=0.1"), "--set means nothing with --export"),
