@@ -435,20 +435,20 @@ def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> dict
     designs = {elite.id: elite.design for elite in archive}
     recorded = {elite.id: (elite.verified or elite.score).fitness for elite in archive}
     seeds = seeds_of_verification(config)
-    with policy_errors():
+    with policy_errors(), StopSignal() as stop, stop.excuses_dead_processes():
         crew = evaluation_crew(config, plan_of(stored), folder, designs)
-        with StopSignal() as stop:
-            try:
-                crew.start()
-                verify_elites(
-                    crew,
-                    archive,
-                    describe=describe,
-                    seeds=seeds,
-                    while_waiting=stop.check,
-                )
-            finally:
-                crew.stop()
+        try:
+            crew.start()
+            stop.check()
+            verify_elites(
+                crew,
+                archive,
+                describe=describe,
+                seeds=seeds,
+                while_waiting=stop.check,
+            )
+        finally:
+            crew.stop()
     return {
         "engine": config.environment.engine,
         "terrain": ",".join(config.environment.terrains),
