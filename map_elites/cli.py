@@ -1,12 +1,14 @@
 """The command line: flags, exit codes, and what is printed at the end.
 
 Exit code 0 only if everything asked for was done; 2 for a bad command line, config or folder; 1 for damaged data, a
-full disk or a run that failed; 130 or 143 after Ctrl-C or SIGTERM.
+full disk or a run that failed; 130, 143 or 129 after Ctrl-C, SIGTERM or the end
+of the terminal.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import os
 import signal
@@ -54,6 +56,12 @@ class Parser(argparse.ArgumentParser):
         return arguments
 
 
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("is empty")
+    return Path(text)
+
+
 def make_parser() -> Parser:
     """The parser of `map_elites_trainer.py`."""
     parser = Parser(
@@ -64,14 +72,14 @@ def make_parser() -> Parser:
     jobs = parser.add_argument_group("what to do").add_mutually_exclusive_group()
     jobs.add_argument("--train-shared", action="store_true", help="evolve robots under one shared policy")
     jobs.add_argument("--train-independent", action="store_true", help="baseline: every individual trains its own PPO")
-    jobs.add_argument("--evaluate", metavar="RUN_DIR", type=Path, help="score all elites of a run again")
-    jobs.add_argument("--plot", metavar="RUN_DIR", type=Path, help="draw the archive of a run")
-    jobs.add_argument("--replay", metavar="RUN_DIR", type=Path, help="film an elite")
-    jobs.add_argument("--gallery", metavar="RUN_DIR", type=Path, help="draw every elite in its cell")
-    jobs.add_argument("--export", metavar="RUN_DIR", type=Path, help="an elite and its policy for other tools")
+    jobs.add_argument("--evaluate", metavar="RUN_DIR", type=_path, help="score all elites of a run again")
+    jobs.add_argument("--plot", metavar="RUN_DIR", type=_path, help="draw the archive of a run")
+    jobs.add_argument("--replay", metavar="RUN_DIR", type=_path, help="film an elite")
+    jobs.add_argument("--gallery", metavar="RUN_DIR", type=_path, help="draw every elite in its cell")
+    jobs.add_argument("--export", metavar="RUN_DIR", type=_path, help="an elite and its policy for other tools")
     run = parser.add_argument_group("training")
-    run.add_argument("--config", metavar="FILE", type=Path, help="YAML settings; flags win over them")
-    run.add_argument("--resume", metavar="RUN_DIR", type=Path, help="go on with a run from its newest checkpoint")
+    run.add_argument("--config", metavar="FILE", type=_path, help="YAML settings; flags win over them")
+    run.add_argument("--resume", metavar="RUN_DIR", type=_path, help="go on with a run from its newest checkpoint")
     run.add_argument("--results-dir", metavar="DIR", help="where run folders go (default: results)")
     run.add_argument("--run-name", metavar="NAME", help="name of the run folder (default: date, mode, seed)")
     run.add_argument("--seed", metavar="N", help="seed of everything random (default: 0)")
@@ -89,7 +97,7 @@ def make_parser() -> Parser:
     plot.add_argument("--axes", metavar="A,B", help="two descriptors to draw over (default: those of the archive)")
     elite = parser.add_argument_group("with --replay, --gallery, --export")
     elite.add_argument("--elite", metavar="ID", type=int, help="which one (default: the fastest)")
-    elite.add_argument("--out", metavar="PATH", type=Path, help="film (.gif, .mp4), picture, or folder to write")
+    elite.add_argument("--out", metavar="PATH", type=_path, help="film (.gif, .mp4), picture, or folder to write")
     return parser
 
 
@@ -106,7 +114,8 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
         if not equals or not key.strip():
             raise UserError(f"--set {text}: wants KEY=VALUE, such as ppo.learning_rate=3e-4")
         settings = merge(settings, nest(key.strip(), _yaml(text, value)))
-    if arguments.train_shared or arguments.train_independent:
+    is_section = isinstance(settings.get("run", {}), Mapping)  # not after `--set run=3`, which is refused later
+    if is_section and (arguments.train_shared or arguments.train_independent):
         settings = merge(settings, {"run": {"shared": bool(arguments.train_shared)}})
     return settings
 
@@ -126,6 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _open_missing_streams()
     setproctitle("map_elites: main")
     try:
         arguments = make_parser().parse(argv)
@@ -144,9 +154,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}", 1)
 
 
+def _open_missing_streams() -> None:
+    """Opens what the shell closed, as `>&-` does: the next file would take its number, and get what is printed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open("w" if number else "r", encoding="utf-8")  # noqa: SIM115
+            if stream.fileno() != number:
+                os.dup2(stream.fileno(), number)
+            setattr(sys, name, stream)
+
+
 def _complain(message: object, code: int) -> int:
     """One line on the terminal, whatever the message looks like."""
-    print(f"map_elites_trainer.py: {'; '.join(str(message).splitlines())}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(f"map_elites_trainer.py: {'; '.join(str(message).splitlines())}", file=sys.stderr, flush=True)
     return code
 
 
@@ -156,7 +177,7 @@ def _describe(error: OSError) -> str:
 
 
 def _job(arguments: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
-    if arguments.axes and not arguments.plot:
+    if arguments.axes is not None and not arguments.plot:
         raise UserError("--axes goes with --plot RUN_DIR")
     _check_elite_flags(arguments)
     _check_training_flags(arguments)
@@ -192,6 +213,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _resume(arguments: argparse.Namespace) -> int:
+    from map_elites.checkpoint import read_state
     from map_elites.run_folder import open_folder
     from map_elites.trainer import MAPElitesEvolutionTrainer, load_config, stored_config
 
@@ -205,6 +227,10 @@ def _resume(arguments: argparse.Namespace) -> int:
     if stored.run.shared != config.run.shared:
         kind = "--train-shared" if stored.run.shared else "--train-independent"
         raise UserError(f"{folder.path} is a {kind} run")
+    if config.run.total_steps < stored.run.total_steps:
+        done = int(read_state(folder.newest_checkpoint())["env_steps"])
+        if config.run.total_steps < done:
+            raise UserError(f"--total-steps {config.run.total_steps}: {folder.path} has {done} steps behind it already")
     return _run(MAPElitesEvolutionTrainer(config, resume=folder))
 
 
@@ -224,14 +250,14 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     report = evaluate_run(arguments.evaluate, overrides(arguments))
     print_evaluation(report)
     _print(f"written to {RunFolder(arguments.evaluate).write_evaluation(report)}")
-    return 0
+    return 1 if any(row["speed"] is None for row in report["elites"]) else 0
 
 
 def _plot(arguments: argparse.Namespace) -> int:
     from map_elites.trainer import plot_run
 
-    names = [name.strip() for name in arguments.axes.split(",")] if arguments.axes else None
-    print(plot_run(arguments.plot, names))
+    names = [name.strip() for name in arguments.axes.split(",")] if arguments.axes is not None else None
+    _print(str(plot_run(arguments.plot, names)))
     return 0
 
 
@@ -242,6 +268,17 @@ def _check_elite_flags(arguments: argparse.Namespace) -> None:
         raise UserError("--out goes with --replay, --export or --gallery RUN_DIR")
     if (arguments.replay or arguments.export) and not arguments.out:
         raise UserError("--out is missing: where the film (walk.gif) or the exported folder goes")
+    if arguments.out:
+        _check_out(arguments.out, is_folder=bool(arguments.export))
+
+
+def _check_out(out: Path, *, is_folder: bool) -> None:
+    """Refuses a place that cannot be written to, before the work for it is done."""
+    from map_elites.run_folder import check_writable
+
+    check_writable(out if is_folder else out.parent)
+    if not is_folder and out.is_dir():
+        raise UserError(f"--out {out}: is a folder; wants the name of a file")
 
 
 def _replay(arguments: argparse.Namespace) -> int:
@@ -256,7 +293,7 @@ def _replay(arguments: argparse.Namespace) -> int:
 def _gallery(arguments: argparse.Namespace) -> int:
     from map_elites.trainer.elites import gallery
 
-    print(gallery(arguments.gallery, arguments.out))
+    _print(str(gallery(arguments.gallery, arguments.out)))
     return 0
 
 

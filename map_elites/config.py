@@ -130,7 +130,7 @@ class EvolutionConfig:
     )
     crossover_share: float = option(0.25, "share of bred newborns with two parents", low=0.0, high=1.0)
     more_edits: float = option(0.35, "chance of each further edit of a newborn", low=0.0, high=0.9)
-    max_joints: int = option(24, "largest body offered to the search", low=1, high=24)
+    max_joints: int = option(24, "largest body offered to the search", low=2, high=24)
 
     def __post_init__(self) -> None:
         check_ranges(self)

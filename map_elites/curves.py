@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from map_elites.errors import RunFailedError
 from map_elites.files import write_atomically
 
 
@@ -18,7 +19,11 @@ class Table:
     Args:
         path: The file; it is made with a header if it does not exist.
         columns: Names; the first one is `env_steps`.
-        upto: Rows of later control steps are removed (they came after the checkpoint that a run goes on from).
+        upto: Rows of later control steps are removed (they came after the checkpoint that a run goes on from), and
+            rows that a power cut has damaged.
+
+    Raises:
+        RunFailedError: There is something else in the file.
     """
 
     def __init__(self, path: Path, columns: Iterable[str], *, upto: int | None = None) -> None:
@@ -33,8 +38,11 @@ class Table:
             self._file.flush()
 
     def _cut(self, path: Path, upto: int) -> None:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if (row.get("env_steps") or "").isdigit()]
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames and self.columns[0] not in reader.fieldnames:
+                raise RunFailedError(f"{path} is damaged; the run can go on when it is moved away")
+            rows = [row for row in reader if (row[self.columns[0]] or "").isdecimal()]
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, self.columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()

@@ -18,7 +18,7 @@ class Interrupted(Exception):
     """A signal asked the run to end: exit code 128 + signal. `folder` is that of a run with a checkpoint.
 
     Attributes:
-        signal_number: SIGINT or SIGTERM.
+        signal_number: SIGINT, SIGTERM or SIGHUP.
     """
 
     def __init__(self, signal_number: int, folder: Path | None = None) -> None:

@@ -47,8 +47,9 @@ class RunLog:
         Raises:
             UserError: Its folder is missing, or permissions forbid it.
         """
-        existing = path if path.exists() else path.absolute().parent
-        if path.is_dir() or not existing.exists() or not os.access(existing, os.W_OK):
+        folder = path.absolute().parent
+        existing = path if path.exists() else folder
+        if path.is_dir() or not folder.is_dir() or not os.access(existing, os.W_OK):
             raise UserError(f"cannot write log file {path}; choose another one with --log-file")
 
     def open(self) -> None:

@@ -54,7 +54,10 @@ class RunnableSearch(Protocol):
 
 
 class StopSignal:
-    """Remembers that SIGINT or SIGTERM asked the run to end, so that it ends between two steps."""
+    """Remembers that a signal asked the run to end, so that it ends between two steps.
+
+    A closed terminal's SIGHUP counts where nobody has asked to ignore it, as `nohup` does.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -62,8 +65,9 @@ class StopSignal:
 
     def __enter__(self) -> StopSignal:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._remember)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._remember)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -125,7 +129,7 @@ class Loop:
         """Trains, verifies, and returns the summary; the crew is left running.
 
         Raises:
-            Interrupted: After SIGINT or SIGTERM; the checkpoint is written.
+            Interrupted: After a signal, see `StopSignal`; the checkpoint is written.
             OSError: A file cannot be written.
         """
         self._crew.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -25,6 +26,7 @@ from map_elites.files import sync_folder, write_atomically
 log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "numpy", "gymnasium", "pybullet", "mujoco", "networkx", "tensorboard", "matplotlib", "PyYAML")
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 STEP_FOLDER = re.compile(r"step_(\d{12})")
 
 
@@ -124,8 +126,12 @@ class RunFolder:
         temporary = self.checkpoints_path / ".writing"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        write(temporary)
-        _sync_tree(temporary)
+        try:
+            write(temporary)
+            _sync_tree(temporary)
+        except OSError:  # on a full disk a half checkpoint is in the way of everything else
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         if final.exists():  # nothing was simulated since: the new one replaces it
             shutil.rmtree(final)
         temporary.rename(final)
@@ -168,10 +174,10 @@ def check_name(name: str) -> str:
     Raises:
         UserError: It is empty, hidden, too long, or has a slash, '..' or control characters in it.
     """
-    if not name.strip() or len(name.encode()) > 200 or name.startswith((".", "-")):
-        raise UserError(f"--run-name {name!r}: wants 1 to 200 characters, not starting with '.' or '-'")
     if "/" in name or "\\" in name or ".." in name or not name.isprintable():
         raise UserError(f"--run-name {name!r}: wants a plain name, without slash, '..' or control characters")
+    if not name.strip() or len(name.encode()) > 200 or name.startswith((".", "-")):
+        raise UserError(f"--run-name {name!r}: wants 1 to 200 characters, not starting with '.' or '-'")
     return name
 
 
@@ -189,9 +195,9 @@ def check_new_folder(results_dir: Path, name: str) -> None:
         UserError: It exists, or its place cannot be written to.
     """
     path = results_dir / check_name(name)
+    check_writable(results_dir)
     if path.exists() or path.is_symlink():
         raise UserError(f"run folder {path} exists; choose another --run-name, or go on with --resume {path}")
-    check_writable(results_dir)
 
 
 def check_writable(folder: Path) -> None:
@@ -200,7 +206,10 @@ def check_writable(folder: Path) -> None:
     Raises:
         UserError: It is not a folder, or permissions forbid it.
     """
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    try:
+        existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    except OSError as error:  # such as a name that is too long
+        raise UserError(f"folder {folder} cannot be made: {error.strerror}") from None
     if not existing.is_dir():
         raise UserError(f"{existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
@@ -221,12 +230,10 @@ def make_folder(results_dir: Path, name: str) -> RunFolder:
         folder.checkpoints_path.mkdir()
         folder.heatmap_path.parent.mkdir()
         folder.tensorboard_path.mkdir()
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"cannot make run folder {folder.path}: {error.strerror}") from None
     except OSError as error:
-        if error.strerror == "Read-only file system":
-            raise UserError(f"cannot make run folder {folder.path}: {error.strerror}") from None
-        raise
+        if error.errno in DISK_FULL:
+            raise
+        raise UserError(f"cannot make run folder {folder.path}: {error.strerror}") from None
     return folder
 
 

@@ -7,6 +7,7 @@ terrain   the list of terrains, or a picture of one
 """
 
 import argparse
+import errno
 import math
 import os
 import shutil
@@ -33,12 +34,17 @@ from robogrammar_env.terrain_drawing import terrain_figure, terrain_sheet_figure
 if TYPE_CHECKING:
     from robogrammar_env.simulation import Simulation
 
+LARGEST_NUMBER = 1e6  # of a wave's frequency and amplitude
+MOST_JOINTS = 24
+PLANNER_FLAGS = ("samples", "first_samples", "horizon", "planner_seed")
+WAVE_FLAGS = ("frequency_hz", "amplitude")
+
 DESIGN_HELP = """rule numbers or names ("0 7 2 16 8 5 6"), a readable design ("body(swing long) -roll- body"),
 a published robot (ridged, flat, gap, frozen_lake), or GRAMMAR: RULES ("apr30_wheel: 0 7 2 16 8 20 6")"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns the exit code: 0 done, 2 bad input, 1 the simulation failed, 130 interrupted."""
+    """Runs a command; returns the exit code: 0 done, 2 bad input, 1 failed or disk full, 130 interrupted."""
     args = _parser().parse_args(arguments)
     try:
         args.run(args)
@@ -47,14 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # as in `... | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (RobotError, OSError) as error:
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return _failed(f"{error.strerror or error}{where}", 1 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 2)
+    except RobotError as error:
         return _failed(error, 2)
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def _failed(error: Exception, code: int) -> int:
+def _failed(error: object, code: int) -> int:
     print(f"error: {error}", file=sys.stderr)
     return code
 
@@ -80,18 +89,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
     _add_design(parser)
-    parser.add_argument("--out", metavar="FILE", help="write a picture (png, svg, pdf)")
+    parser.add_argument("--out", type=_file, metavar="FILE", help="write a picture (png, svg, pdf)")
     parser.set_defaults(run=_show)
 
 
 def _add_random(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=_positive, default=1, metavar="N", help="how many (default 1)")
     parser.add_argument("--seed", type=_whole, help="seed; the same seed gives the same designs")
-    parser.add_argument("--min-joints", type=_positive, default=1, metavar="N", help="fewest joints (default 1)")
-    parser.add_argument("--max-joints", type=_positive, default=24, metavar="N", help="most joints (default 24)")
+    parser.add_argument("--min-joints", type=_positive, metavar="N", help="fewest joints (default 1)")
+    parser.add_argument("--max-joints", type=_positive, metavar="N", help=f"most joints (default {MOST_JOINTS})")
     parser.add_argument("--uniform", action="store_true", help="RoboGrammar's sampler: any applicable rule, any body")
     parser.add_argument("--grammar", default="apr30", help="name or DOT file; other than apr30 only with --uniform")
-    parser.add_argument("--out", metavar="FILE", help="write a picture of all (png, svg, pdf)")
+    parser.add_argument("--out", type=_file, metavar="FILE", help="write a picture of all (png, svg, pdf)")
     parser.set_defaults(run=_random)
 
 
@@ -105,15 +114,11 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=_whole, help="of controller, start pose and terrain (default: exact start, terrain 0)"
     )
-    parser.add_argument("--frequency-hz", type=_number, default=1.0, metavar="F", help="of the sinusoid (default 1)")
-    parser.add_argument(
-        "--amplitude", type=_number, default=0.5, metavar="A", help="of the sinusoid, 1 is 90 degrees (0.5)"
-    )
+    parser.add_argument("--frequency-hz", type=_number, metavar="F", help="of the sinusoid (default 1)")
+    parser.add_argument("--amplitude", type=_number, metavar="A", help="of the sinusoid, 1 is 90 degrees (0.5)")
     planner = parser.add_argument_group("mppi, RoboGrammar's planner (minutes in pybullet, faster in mujoco)")
-    planner.add_argument("--samples", type=_positive, default=64, metavar="N", help="sequences a control step (64)")
-    planner.add_argument(
-        "--first-samples", type=_whole, default=512, metavar="N", help="the same before the first (512)"
-    )
+    planner.add_argument("--samples", type=_positive, metavar="N", help="sequences a control step (64)")
+    planner.add_argument("--first-samples", type=_whole, metavar="N", help="the same before the first (512)")
     planner.add_argument("--horizon", type=_positive, metavar="N", help="control steps ahead (the terrain's: 16 or 32)")
     planner.add_argument(
         "--planner-seed", type=_whole, metavar="N", help="of the planner alone (default: --seed, or 0)"
@@ -124,7 +129,7 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
 def _add_terrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="one terrain; all by default")
     parser.add_argument("--seed", type=_whole, default=0, help="of the layout (default 0, RoboGrammar's own)")
-    parser.add_argument("--out", metavar="FILE", help="write a picture (png, svg, pdf)")
+    parser.add_argument("--out", type=_file, metavar="FILE", help="write a picture (png, svg, pdf)")
     parser.set_defaults(run=_terrain)
 
 
@@ -152,9 +157,22 @@ def _number(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}")
+    if not abs(value) <= LARGEST_NUMBER:
+        raise argparse.ArgumentTypeError(f"expected a number up to {LARGEST_NUMBER:g}, got {text!r}")
     return value
+
+
+def _file(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("expected the name of a file")
+    return text
+
+
+def _refuse(args: argparse.Namespace, names: Sequence[str], where: str) -> None:
+    """Raises for an option that was given where it would be ignored."""
+    for name in names:
+        if getattr(args, name) is not None:
+            raise RobotError(f"--{name.replace('_', '-')} means nothing {where}")
 
 
 def _show(args: argparse.Namespace) -> None:
@@ -216,6 +234,8 @@ def describe(design: Design, robot: RobotModel) -> str:
 def _random(args: argparse.Namespace) -> None:
     if args.grammar != "apr30" and not args.uniform:
         raise RobotError("designs of a grammar other than apr30 can only be drawn with --uniform")
+    if args.uniform:
+        _refuse(args, ("min_joints", "max_joints"), "with --uniform")
     rng = np.random.default_rng(args.seed)
     robots, titles = [], []
     for _ in range(args.count):
@@ -232,7 +252,7 @@ def _random(args: argparse.Namespace) -> None:
 def _draw(rng: np.random.Generator, args: argparse.Namespace) -> Design:
     """Draws one design; derivations that do not come to an end are drawn again, a hundred times at most."""
     if not args.uniform:
-        return sample_design(rng, min_joints=args.min_joints, max_joints=args.max_joints)
+        return sample_design(rng, min_joints=args.min_joints or 1, max_joints=args.max_joints or MOST_JOINTS)
     for _ in range(100):
         try:
             return random_derivation(rng, grammar=args.grammar)
@@ -252,6 +272,10 @@ def _simulate(args: argparse.Namespace) -> None:
 
     if args.controller not in (known := [*CONTROLLERS, "mppi"]):
         raise unknown_name("controller", args.controller, known)
+    if args.controller != "mppi":
+        _refuse(args, PLANNER_FLAGS, "without --controller mppi")
+    if args.controller != "sinusoid":
+        _refuse(args, WAVE_FLAGS, "without --controller sinusoid")
     design = as_design(" ".join(args.design), grammar=args.grammar)
     simulation = Simulation(design, terrain=args.terrain, engine=args.engine)
     try:
@@ -265,7 +289,7 @@ def _simulate(args: argparse.Namespace) -> None:
 
 
 def _run_controller(simulation: "Simulation", args: argparse.Namespace) -> dict[str, float]:
-    waves = {"frequency_hz": args.frequency_hz, "amplitude": args.amplitude} if args.controller == "sinusoid" else {}
+    waves = {name: getattr(args, name) for name in WAVE_FLAGS if getattr(args, name) is not None}
     controller = make_controller(args.controller, simulation.num_joints, np.random.default_rng(args.seed or 0), **waves)
     return _run_episode(simulation, controller, seed=args.seed)
 
@@ -275,7 +299,8 @@ def _run_planner(simulation: "Simulation", args: argparse.Namespace) -> dict[str
 
     from robogrammar_env.mppi import MPPISettings, plan_episode
 
-    settings = MPPISettings(first_samples=args.first_samples, samples=args.samples, horizon=args.horizon)
+    sizes = ("first_samples", "samples", "horizon")
+    settings = MPPISettings(**{name: getattr(args, name) for name in sizes if getattr(args, name) is not None})
     seed = (args.seed or 0) if args.planner_seed is None else args.planner_seed
     with tqdm(total=simulation.settings.control_steps, unit="step", desc="mppi") as bar:
         found = plan_episode(simulation, settings=settings, seed=seed, start_seed=args.seed, on_step=bar.update)
@@ -296,7 +321,7 @@ def _run_episode(simulation: "Simulation", controller: Controller, *, seed: int 
 
 
 def _terrain(args: argparse.Namespace) -> None:
-    terrains = [make_terrain(name, args.seed) for name in ([args.name] if args.name else TERRAINS)]
+    terrains = [make_terrain(name, args.seed) for name in (TERRAINS if args.name is None else [args.name])]
     print(f"{'terrain':<15}{'made of':<13}{'friction':<10}weights (forwards, upright, speed)")
     for terrain in terrains:
         kind = "heightfield" if terrain.heightfield else f"{len(terrain.boxes)} boxes"

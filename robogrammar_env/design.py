@@ -247,7 +247,12 @@ def rules_of(text: str, *, grammar: str = "apr30") -> tuple[Grammar, list[int | 
         design = RobotDesign.from_text(text)
         return design.grammar, list(design.rules)
     named, _, rules = text.rpartition(":")
-    return load_grammar(named.strip() or grammar), re.findall(r"[^\s,;\[\]()]+", rules)
+    words = re.findall(r"[^\s,;\[\]()]+", rules)
+    chosen = load_grammar(named.strip() or grammar)
+    hint = nearest(text, PUBLISHED)
+    if hint and words == [text] and all(rule.name != text for rule in chosen.rules):
+        raise DesignSyntaxError(f"no published design {text!r}{hint}")
+    return chosen, list(words)
 
 
 def _from_rules(grammar: Grammar, rules: Sequence[int | str]) -> Design:

@@ -52,17 +52,20 @@ class Grammar:
         """Returns a rule by number or name.
 
         Raises:
-            UnknownRuleError: there is no such rule; the message lists what there is.
+            UnknownRuleError: there is no such rule, the message lists what there is; or several have that name.
         """
-        if isinstance(which, str) and not which.isdigit():
+        if isinstance(which, str) and not which.isdecimal():
             named = [rule for rule in self.rules if rule.name == which]
             if not named:
                 hint = nearest(which, [rule.name for rule in self.rules])
                 raise UnknownRuleError(f"grammar {self.name} has no rule named {which!r}{hint}")
+            if len(named) > 1:
+                numbers = " and ".join(str(rule.number) for rule in named)
+                raise UnknownRuleError(f"grammar {self.name} calls rules {numbers} {which!r}; give the number")
             return named[0]
         try:
             number = int(which) if isinstance(which, str) else operator.index(which)
-        except TypeError:
+        except (TypeError, ValueError):  # a ValueError for more digits than Python converts
             raise UnknownRuleError(f"a rule is a number or a name, got {which!r}") from None
         if not 0 <= number < len(self.rules):
             raise UnknownRuleError(f"grammar {self.name} has rules 0 to {len(self.rules) - 1}, got {number}")
@@ -146,7 +149,7 @@ def load_grammar(name_or_path: str = "apr30") -> Grammar:
     if not path.is_file():
         raise unknown_name("grammar (or file)", name_or_path, GRAMMARS)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise GrammarFileError(f"{path.name}: not a text file ({error.reason} at byte {error.start})") from None
     return Grammar(name_or_path, text, read_rules(text, name_or_path))

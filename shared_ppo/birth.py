@@ -17,10 +17,14 @@ def new_learner(spec: ObservationSpec, config: SharedPPOConfig, seed: int, state
     Raises:
         ValueError: if the config names a network or an action space that does not exist.
         CheckpointError: if the state is damaged or does not fit the config.
+        SharedPPOError: if there is too little memory.
     """
     from shared_ppo.learner import SharedPPOTrainer
 
-    trainer = SharedPPOTrainer(spec, replace(config, ppo=replace(config.ppo, device="cpu")), seed=seed)
+    try:
+        trainer = SharedPPOTrainer(spec, replace(config, ppo=replace(config.ppo, device="cpu")), seed=seed)
+    except (RuntimeError, MemoryError) as error:  # the network does not fit into memory
+        raise SharedPPOError(f"the learner cannot be made: {error}") from None
     if state is not None:
         trainer.load_bytes(state, "the checkpoint")
     return trainer.image()
@@ -32,7 +36,7 @@ def new_learner_elsewhere(
     """Does `new_learner` in another process.
 
     Raises:
-        ValueError, CheckpointError: as `new_learner`.
+        ValueError, CheckpointError, SharedPPOError: as `new_learner`.
         SharedPPOError: if that process ends without an answer.
     """
     ours, theirs = context.Pipe()

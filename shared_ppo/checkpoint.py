@@ -37,7 +37,7 @@ def from_bytes(data: bytes, source: str) -> tuple[dict[str, np.ndarray], dict[st
             arrays = {name: packed[name] for name in packed.files}
         meta = json.loads(arrays.pop(_META).tobytes())
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise CheckpointError(f"{source} is not a checkpoint of the shared policy, or damaged: {error}") from error
+        raise CheckpointError(f"{source} is not a checkpoint of the shared policy, or damaged") from error
     if meta.get("format") != _FORMAT:
         raise CheckpointError(f"{source} has checkpoint format {meta.get('format')}; this program reads {_FORMAT}")
     return arrays, meta

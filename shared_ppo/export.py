@@ -113,6 +113,13 @@ def script_policy(policy: ActingPolicy, description: BodyDescription, config: Ac
         return torch.jit.script(ExportedPolicy(traced, config).eval())
 
 
+def load_script(path: Path) -> Any:
+    """The policy in a file that `script_policy`'s module was saved to."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # as in `script_policy`
+        return torch.jit.load(str(path))
+
+
 def check_actions(
     found: np.ndarray, policy: ActingPolicy, description: BodyDescription, observations: Sequence[Observation]
 ) -> float:

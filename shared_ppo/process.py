@@ -38,6 +38,18 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def _ignored(*numbers: int) -> Iterator[None]:
+    """Ignores signals for a while, as programs do that are started meanwhile; only the main thread can."""
+    in_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers if in_main}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def process_context(preload: Sequence[str] = ()) -> Any:
     """Returns the multiprocessing context that our processes are started with.
 
@@ -51,7 +63,9 @@ def process_context(preload: Sequence[str] = ()) -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*_PRELOAD, *preload, _LAST])
     # The server skips what it cannot import without a word, so it has to find packages where we do.
-    with _environment({**_ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
+    # It, and the resource tracker beside it, leave Ctrl-C and the end of a terminal to the main process.
+    environment = _environment({**_ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+    with environment, _ignored(signal.SIGINT, signal.SIGHUP):
         forkserver.ensure_running()
     return context
 
@@ -59,10 +73,11 @@ def process_context(preload: Sequence[str] = ()) -> Any:
 def enter_process(title: str) -> None:
     """First thing in each of our processes: its title, its signals, and an end when the main process ends.
 
-    Ctrl-C reaches the whole process group, so only the main process acts on it.
+    Ctrl-C and the end of a terminal reach the whole process group, so only the main process acts on them.
     """
     setproctitle.setproctitle(title)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent()
 

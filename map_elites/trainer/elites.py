@@ -20,7 +20,7 @@ from map_elites.plots import EMPTY, INK
 from map_elites.run_folder import RunFolder
 from map_elites.trainer.bodies import body_spec, observation_spec, simulate
 from map_elites.trainer.export import export_design
-from map_elites.trainer.runs import changed_config, open_run
+from map_elites.trainer.runs import changed_config, open_run, policy_errors
 from map_elites.trainer.settings import TrainConfig
 from robogrammar_env.design import RobotDesign
 from robogrammar_env.render import film, portrait, save_film
@@ -30,6 +30,7 @@ from shared_ppo.body import BodyDescription
 from shared_ppo.export import load_policy, script_policy
 
 FILMS = (".gif", ".mp4")
+PICTURES = (".png", ".pdf", ".svg")
 
 
 def pick_elite(archive: Archive, number: int | None) -> Elite:
@@ -66,7 +67,8 @@ def export_elite(run: Path, number: int | None, out: Path) -> tuple[Elite, float
     """
     folder, config, archive = open_run(run)
     elite = pick_elite(archive, number)
-    return elite, export_design(cast(RobotDesign, elite.design), learner_file(folder, config, elite), out, config)
+    with policy_errors():
+        return elite, export_design(cast(RobotDesign, elite.design), learner_file(folder, config, elite), out, config)
 
 
 def controller(simulation: Simulation, learner: Path, config: TrainConfig) -> Callable[[Any], np.ndarray]:
@@ -113,13 +115,15 @@ def replay_elite(
     elite = pick_elite(archive, number)
     simulation = simulate(body_spec(elite.id, cast(RobotDesign, elite.design), config))
     try:
-        act = controller(simulation, learner_file(folder, config, elite), config)
+        with policy_errors():
+            act = controller(simulation, learner_file(folder, config, elite), config)
         simulation.reset(seed, training=False)
         start_m = simulation.state.base_position[0]
         pictures = list(film(simulation, act, seed=seed))
         speed_m_s = float(simulation.state.base_position[0] - start_m) / EPISODE_S
     finally:
         simulation.close()
+    out.parent.mkdir(parents=True, exist_ok=True)
     save_film(out, pictures)
     return elite, speed_m_s
 
@@ -131,8 +135,10 @@ def gallery(run: Path, out: Path | None = None) -> Path:
         Path of the picture, by default `plots/gallery.png` in the run folder.
 
     Raises:
-        UserError, RunFailedError, ArchiveError: As `open_run`.
+        UserError, RunFailedError, ArchiveError: As `open_run`, or a picture of another kind.
     """
+    if out and out.suffix not in PICTURES:
+        raise UserError(f"--out {out}: wants a name that ends in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}")
     folder, _, archive = open_run(run)
     target = out or folder.heatmap_path.with_name("gallery.png")
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from robogrammar_env.runner import write_runner
 from robogrammar_env.scripted import raw_state, script_controller
 from shared_ppo.acting import ActingPolicy
 from shared_ppo.body import BodyDescription, Observation
-from shared_ppo.export import check_actions, load_policy, script_policy
+from shared_ppo.export import check_actions, load_policy, load_script, script_policy
 
 CHECK_STEPS = 64
 
@@ -48,7 +48,7 @@ def export_design(design: RobotDesign, learner_file: Path, folder: Path, config:
         write_runner(body.robot, folder)
         script = script_policy(policy, BodyDescription(**vars(body.description)), config.action)
         script_controller(script, body.robot, terrain_samples=body.terrain_samples).save(str(folder / "policy.pt"))
-        difference = check_controller(torch.jit.load(str(folder / "policy.pt")), policy, body)
+        difference = check_controller(load_script(folder / "policy.pt"), policy, body)
     finally:
         body.close()
     rules = " ".join(map(str, design.rules))

@@ -9,7 +9,6 @@ action: episodes differ in the joint angles at the start and, on rough terrain, 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +19,11 @@ from typing import Any
 import numpy as np
 
 from map_elites.archive import ArchiveError, Elite
+from map_elites.cli import Parser
 from map_elites.errors import RunFailedError, UserError
 from map_elites.evaluation import draw_seeds
 from map_elites.files import write_atomically
+from map_elites.run_folder import check_writable
 from map_elites.trainer.bodies import body_spec, make_body, observation_spec, read_design
 from map_elites.trainer.runs import open_run, plan_of
 from map_elites.trainer.shared_crew import LEARNER_FILE, learner_settings
@@ -185,10 +186,11 @@ def write_rollouts(run_dir: Path, out: Path, *, episodes: int, seed: int = 0) ->
     """Writes the data set and returns its index: one entry per elite.
 
     Raises:
-        UserError: `out` exists, or as `collect`.
+        UserError: `out` exists or cannot be made, or as `collect`.
     """
     if out.exists():
         raise UserError(f"--out {out} exists; choose another folder")
+    check_writable(out)
     index: list[dict[str, Any]] = []
     for elite, found in collect(run_dir, episodes=episodes, seed=seed):
         out.mkdir(parents=True, exist_ok=True)
@@ -207,7 +209,9 @@ def write_rollouts(run_dir: Path, out: Path, *, episodes: int, seed: int = 0) ->
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="map_elites.trainer.rollouts", description="Data set of rollouts of elites.")
+    parser = Parser(
+        prog="map_elites.trainer.rollouts", description="Data set of rollouts of elites.", allow_abbrev=False
+    )
     parser.add_argument("run_dir", type=Path, help="folder of a run with a shared policy")
     parser.add_argument("--out", type=Path, required=True, help="new folder")
     parser.add_argument("--episodes", type=int, default=10, help="episodes per elite (default: 10)")
@@ -215,8 +219,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--minari", metavar="NAME", help="write a Minari data set of this name too, as in elites/flat-v0"
     )
-    options = parser.parse_args(argv)
     try:
+        options = parser.parse(argv)
         if options.episodes < 1:
             raise UserError(f"--episodes must be at least 1, got {options.episodes}")
         index = write_rollouts(options.run_dir, options.out, episodes=options.episodes, seed=options.seed)

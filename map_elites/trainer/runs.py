@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from map_elites.search import World
 from map_elites.trainer.bodies import describe, design_space, read_design
 from map_elites.trainer.settings import TrainConfig, config_from, load_config, modernise
 from map_elites.variation import Variation
+from shared_ppo.checkpoint import read as read_policy
 from shared_ppo.errors import SharedPPOError
 
 log = logging.getLogger(__name__)
@@ -192,13 +194,17 @@ def make_parts(
     """Search and crew of a run, fresh or from a checkpoint.
 
     Raises:
-        RunFailedError: The checkpoint is damaged.
+        RunFailedError: The checkpoint is damaged, or of the other kind of run.
     """
     plan = plan_of(config)
     search = make_search(config, plan)
     if checkpoint and state:
         restore_or_fail(search, checkpoint, state, read_design)
     if isinstance(search, AloneSearch):
+        if checkpoint and (checkpoint / "learner.npz").exists():
+            raise RunFailedError(
+                f"{folder.config_path} is damaged: run.shared is false, but {checkpoint} has a learner"
+            )
         crew = make_alone_crew(config, plan, folder, search, state)
     else:
         crew = make_shared_crew(config, plan, search.design_of, checkpoint, totals)
@@ -324,9 +330,12 @@ def stored_config(folder: RunFolder) -> TrainConfig:
         RunFailedError: They are damaged.
     """
     try:
-        return load_config(folder.config_path, {})
+        config = load_config(folder.config_path, {})
     except ConfigError as error:
         raise RunFailedError(f"{folder.config_path} is damaged: {error}") from None
+    if not folder.config_path.read_text(encoding="utf-8").strip():  # every run writes all of its settings
+        raise RunFailedError(f"{folder.config_path} is damaged: it is empty")
+    return config
 
 
 def open_run(path: Path) -> tuple[RunFolder, TrainConfig, Archive]:
@@ -371,13 +380,34 @@ def plot_run(path: Path, names: Sequence[str] | None = None) -> Path:
     return target
 
 
-def evaluation_crew(config: TrainConfig, plan: Plan, folder: RunFolder, design_of: Callable[[int], Any]) -> Any:
-    """A crew with the newest weights of a run, that only evaluates."""
+def evaluation_crew(config: TrainConfig, plan: Plan, folder: RunFolder, designs: Mapping[int, Any]) -> Any:
+    """A crew with the newest weights of a run, that only evaluates the designs, by id.
+
+    Raises:
+        RunFailedError: The run has no checkpoint.
+        CheckpointError: A policy is damaged or missing.
+    """
     if config.run.shared:
-        return make_shared_crew(config, plan, design_of, folder.newest_checkpoint())
+        return make_shared_crew(config, plan, designs.__getitem__, folder.newest_checkpoint())
     from map_elites.trainer.alone_crew import AloneCrew
 
-    return AloneCrew(config, plan.workers, design_of, policies=folder.path / "policies")
+    crew = AloneCrew(config, plan.workers, designs.__getitem__, policies=folder.path / "policies")
+    for number in designs:
+        read_policy(crew.policy_path(number))
+    return crew
+
+
+@contextmanager
+def policy_errors() -> Iterator[None]:
+    """What is wrong with policies and their processes, as the error of a run.
+
+    Raises:
+        RunFailedError: Instead of a SharedPPOError.
+    """
+    try:
+        yield
+    except SharedPPOError as error:
+        raise RunFailedError(str(error)) from error
 
 
 def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -393,32 +423,32 @@ def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> dict
         `robogrammar_objective`; and how far recorded and fresh speeds agree, see `agreement`.
 
     Raises:
-        UserError, RunFailedError, ArchiveError: As `open_run`; or the checkpoint is damaged.
+        UserError, RunFailedError, ArchiveError: As `open_run`; or a policy is damaged or missing, or there is no elite.
     """
     from map_elites.loop import StopSignal
     from map_elites.verification import verify_elites
 
     folder, stored, archive = open_run(path)
     config = changed_config(stored, overrides or {})
+    if not len(archive):
+        raise UserError(f"the archive of {folder.path} has no elite")
     designs = {elite.id: elite.design for elite in archive}
     recorded = {elite.id: (elite.verified or elite.score).fitness for elite in archive}
     seeds = seeds_of_verification(config)
-    try:
-        crew = evaluation_crew(config, plan_of(stored), folder, designs.__getitem__)
-        with StopSignal() as stop:
-            try:
-                crew.start()
-                verify_elites(
-                    crew,
-                    archive,
-                    describe=describe,
-                    seeds=seeds,
-                    while_waiting=stop.check,
-                )
-            finally:
-                crew.stop()
-    except SharedPPOError as error:
-        raise RunFailedError(str(error)) from error
+    with policy_errors(), StopSignal() as stop, stop.excuses_dead_processes():
+        crew = evaluation_crew(config, plan_of(stored), folder, designs)
+        try:
+            crew.start()
+            stop.check()
+            verify_elites(
+                crew,
+                archive,
+                describe=describe,
+                seeds=seeds,
+                while_waiting=stop.check,
+            )
+        finally:
+            crew.stop()
     return {
         "engine": config.environment.engine,
         "terrain": ",".join(config.environment.terrains),

@@ -49,14 +49,28 @@ BAD = [
     (("--train-shared", "--config", "nothing.yaml"), "cannot read config nothing.yaml: No such file or directory"),
     (("--train-shared", "--config", "."), "cannot read config .: Is a directory"),
     (("--train-shared", "--log-file", "no/such/folder/x.log"), "cannot write log file"),
+    (("--train-shared", "--log-file", f"{__file__}/x.log"), "cannot write log file"),
     (("--train-shared", "--set", "ppo.clip"), "wants KEY=VALUE"),
     (("--train-shared", "--set", "ppo.clipp=0.1"), "unknown key ppo.clipp; did you mean ppo.clip?"),
     (("--train-shared", "--set", "ppo.clip=-1"), "ppo: clip must be above 0"),
     (("--train-shared", "--set", "archive.descriptors=[joint]"), "did you mean 'joints'"),
+    (("--train-shared", "--total-steps", "5", "--set", "run=3"), "run: wants a mapping, got 3"),
+    (("--train-shared", "--set", "evolution.max_joints=1"), "evolution.max_joints: must be in [2, 24], got 1"),
     (("--train-shared", "--axes", "a,b"), "--axes goes with --plot"),
     (("--gallery", "runs/x", "--total-steps", "5"), "--total-steps means nothing with --gallery"),
     (("--export", "runs/x", "--out", "y", "--set", "ppo.clip=0.1"), "--set means nothing with --export"),
     (("--evaluate", "runs/x", "--resume", "runs/x"), "--resume means nothing with --evaluate"),
+    (("--plot", "runs/x", "--axes", ""), "no folder runs/x"),
+    (("--train-shared", "--axes", ""), "--axes goes with --plot"),
+    (("--export", "runs/x", "--out", ""), "--out: is empty"),
+    (("--resume", ""), "--resume: is empty"),
+    (("--export", "runs/x", "--out", __file__), "is not a folder"),
+    (("--export", "runs/x", "--out", "/proc/out"), "no folder runs/x"),
+    (("--replay", "runs/x", "--out", f"{__file__}/walk.gif"), "is not a folder"),
+    (("--gallery", "runs/x", "--out", f"{__file__}/all.png"), "is not a folder"),
+    (("--gallery", "runs/x", "--out", "."), "is a folder"),
+    (("--gallery", "runs/x", "--out", "all.bmp"), "wants a name that ends in .png, .pdf or .svg"),
+    (("--gallery", "runs/x", "--out", "all"), "wants a name that ends in .png, .pdf or .svg"),
     (("--resume", "nothing"), "no folder nothing"),
     (("--resume", "."), "not a run folder"),
     (("--evaluate", "."), "not a run folder"),
@@ -99,10 +113,11 @@ def test_damaged_archive_is_exit_code_1(capsys, tmp_path: Path):
 
 def test_damaged_settings_of_a_run_are_exit_code_1(capsys, tmp_path: Path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.yaml").write_text("run: [")
-    for flag in ("--resume", "--plot", "--evaluate"):
-        code, text = complaint(capsys, flag, "run")
-        assert code == 1 and "config.yaml is damaged" in text
+    for content in ("run: [", "", " \n"):
+        (tmp_path / "run" / "config.yaml").write_text(content)
+        for flag in ("--resume", "--plot", "--evaluate"):
+            code, text = complaint(capsys, flag, "run")
+            assert code == 1 and "config.yaml is damaged" in text
 
 
 def test_run_without_checkpoint_cannot_be_resumed(capsys, tmp_path: Path):
@@ -121,9 +136,18 @@ def test_settings_of_a_run_stay_when_it_is_resumed(capsys, tmp_path: Path):
     assert code == 2 and "is a --train-shared run" in text
 
 
+def test_a_run_is_not_cut_short_by_its_resume(capsys, tmp_path: Path):
+    folder = tmp_path / "run" / "checkpoints" / "step_000000000300"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text('{"format": 1, "env_steps": 300}')
+    (tmp_path / "run" / "config.yaml").write_text("run: {total_steps: 1000}\n")
+    code, text = complaint(capsys, "--resume", "run", "--total-steps", "200")
+    assert code == 2 and "--total-steps 200: run has 300 steps behind it already" in text
+
+
 def test_an_empty_archive_can_be_plotted_over_any_axes(capsys, tmp_path: Path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.yaml").write_text("")
+    (tmp_path / "run" / "config.yaml").write_text("run: {seed: 3}\n")
     (tmp_path / "run" / "archive.json").write_text("[]")
     assert main(["--plot", "run"]) == 0 and (tmp_path / "run" / "plots" / "heatmap.png").exists()
     assert main(["--plot", "run", "--axes", "joints, mass_kg"]) == 0
@@ -153,6 +177,18 @@ def test_help_names_every_flag(capsys):
                  "--max-workers", "--total-steps", "--terrain", "--engine", "--mode", "--resume", "--log-file",
                  "--evaluate", "--plot", "--axes"):  # fmt: skip
         assert flag in text
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_the_shell_closed_are_not_given_to_a_file(tmp_path: Path, closed: str):
+    code = "import os, sys; from map_elites.cli import main; main(['--plot', 'nothing']); print(1)"
+    code += "; print(2, file=sys.stderr); x = open('x', 'w'); os._exit(x.fileno() < 3)"
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0
 
 
 def test_entry_point_answers_bad_input_fast(tmp_path: Path):

@@ -63,6 +63,7 @@ def test_exported_folder_walks_as_in_the_trainer(tmp_path, engine):
     assert abs(found - speed) < 0.1
 
 
+@pytest.mark.filterwarnings("error")
 def test_policies_of_other_terrains_are_exported_with_their_ground_heights(tmp_path):
     config = config_of("clock", "pybullet", terrain="ridged")
     learner = tmp_path / "learner.npz"

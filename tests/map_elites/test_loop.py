@@ -144,7 +144,7 @@ def test_processes_that_got_the_same_signal_are_no_failure():
         raise OSError("disk full")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_write_a_checkpoint_and_the_run_goes_on_from_it(folder: RunFolder, number: int):
     run = Run(folder, 100_000)
     poll, polls = run.crew.poll, []
@@ -176,6 +176,16 @@ def test_signal_handlers_are_put_back():
     with StopSignal():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_run_under_nohup_outlives_its_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignal() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            stop.check()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_full_disk_ends_the_run(folder: RunFolder, monkeypatch):

@@ -110,7 +110,17 @@ def test_minari_data_set_has_the_spaces_of_the_environment(rollouts, monkeypatch
     environment.close()
 
 
-@pytest.mark.parametrize(("flags", "told"), [(["--episodes", "0"], "at least 1"), ([], "exists")])
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--episodes", "0"], "at least 1"),
+        ([], "exists"),
+        (["--episodes", "x"], "invalid int value: 'x'"),
+        (["--episode", "3"], "did you mean --episodes?"),
+        (["--out", f"{__file__}/x"], "is not a folder"),
+    ],
+)
 def test_bad_requests_are_told(run_dir, tmp_path, capsys, flags, told):
     assert main([str(run_dir), "--out", str(tmp_path), *flags]) == 2
-    assert told in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert told in printed and printed.count("\n") == 1

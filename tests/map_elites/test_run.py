@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.map_elites.test_docs import documented_tags, scalar_tags
+
 ROOT = Path(__file__).parents[2]
 STARTED: list[subprocess.Popen] = []
 SMALL = ("--total-steps", "3000", "--max-workers", "2", "--set", "evaluation.verification_episodes=1")
@@ -87,6 +89,7 @@ def test_a_small_run_with_everything_that_follows_it(tmp_path: Path):
     names = {"config.yaml", "versions.txt", "training.log", "metrics.csv", "tensorboard", "archive.json", "checkpoints"}
     assert names | {"plots", "summary.json"} <= {path.name for path in folder.iterdir()}
     assert (tmp_path / "training.log").read_text() == (folder / "training.log").read_text()
+    assert scalar_tags(folder / "tensorboard") == documented_tags()
 
     before = archive_of(folder)
     code, out, err = finish(trainer(tmp_path, "--evaluate", "results/a", "--engine", "mujoco"))
@@ -164,7 +167,7 @@ def test_independent_run_with_everything_that_follows_it(tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["--train-shared", "--train-independent"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_leave_a_checkpoint_and_no_process(tmp_path: Path, kind: str, number: int):
     folder = tmp_path / "results" / "a"
     process = trainer(tmp_path, kind, "--run-name", "a", "--total-steps", "300000")

@@ -9,6 +9,7 @@ import pytest
 
 from map_elites.curves import Table, TensorBoard
 from map_elites.errors import RunFailedError, UserError
+from map_elites.files import write_atomically
 from map_elites.logs import LogFile, RunLog
 from map_elites.run_folder import (
     RunFolder,
@@ -22,7 +23,7 @@ from map_elites.run_folder import (
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "a/b", "..", "a..b", "../x", ".hidden", "-x", "a\nb", "x" * 300, "a\\b", "/tmp"]
+    "name", ["", " ", "a/b", "..", "a..b", "../x", ".hidden", "-x", "a\nb", "x" * 300, "a\\b", "/tmp", "\udcc3"]
 )
 def test_bad_names_are_refused(name: str):
     with pytest.raises(UserError, match="--run-name"):
@@ -55,6 +56,13 @@ def test_folder_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch):
         check_new_folder(tmp_path / "new", "run")
     with pytest.raises(UserError):
         make_folder(Path("/proc/nothing"), "run")
+
+
+@pytest.mark.parametrize("results_dir", ["/proc/nothing", "x" * 300])
+def test_folder_that_no_system_would_make_is_refused(results_dir: str, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="cannot"):
+        make_folder(Path(results_dir), "run")
 
 
 def test_default_names_do_not_collide(tmp_path: Path):
@@ -93,6 +101,15 @@ def test_failed_checkpoint_leaves_the_earlier_ones(tmp_path: Path):
     with pytest.raises(OSError, match="No space"):
         folder.write_checkpoint(2, fail, keep=2)
     assert (folder.newest_checkpoint() / "x").read_text() == "good"
+    assert [path.name for path in folder.checkpoints_path.iterdir()] == ["step_000000000001"]
+
+
+def test_failed_write_names_the_file_and_leaves_nothing_beside_it(tmp_path: Path):
+    path = tmp_path / "a.json"
+    path.mkdir()
+    with pytest.raises(OSError, match="Is a directory") as caught:
+        write_atomically(path, "text")
+    assert caught.value.filename == str(path) and list(tmp_path.iterdir()) == [path]
 
 
 def test_log_lines_go_to_both_files_and_errors_are_kept(tmp_path: Path):
@@ -129,6 +146,29 @@ def test_table_is_cut_back_to_the_checkpoint(tmp_path: Path):
     again.add({"env_steps": 25, "speed": None, "note": "a,b"})
     again.close()
     assert path.read_text() == 'env_steps,speed,note\n10,3.33333,\n20,6.66667,\n25,,"a,b"\n'
+
+
+def test_table_without_its_damaged_rows_goes_on(tmp_path: Path):
+    path = tmp_path / "m.csv"
+    path.write_bytes(b"env_steps,speed\n10,0.5\n\0\0\0\0\n\xff\xfe,1\n15,0")
+    Table(path, ["env_steps", "speed"], upto=20).close()
+    assert path.read_text() == "env_steps,speed\n10,0.5\n15,0\n"
+
+
+@pytest.mark.parametrize("content", [b"\x80\xff\n1\n", b"speed\n1\n"])
+def test_foreign_table_is_named_and_kept(tmp_path: Path, content: bytes):
+    path = tmp_path / "m.csv"
+    path.write_bytes(content)
+    with pytest.raises(RunFailedError, match="is damaged; the run can go on"):
+        Table(path, ["env_steps", "speed"], upto=20)
+    assert path.read_bytes() == content
+
+
+def test_empty_table_starts_again(tmp_path: Path):
+    path = tmp_path / "m.csv"
+    path.touch()
+    Table(path, ["env_steps", "speed"], upto=20).close()
+    assert path.read_text() == "env_steps,speed\n"
 
 
 def test_tensorboard_reads_the_curves(tmp_path: Path):

@@ -116,6 +116,13 @@ def test_unknown_rule_name_is_an_error_that_names_the_nearest():
         APR30.replay(["make_robots"])
 
 
+def test_name_of_several_rules_is_an_error_that_gives_their_numbers(tmp_path):
+    (tmp_path / "twice.dot").write_text("\ufeff" + APR30.text + APR30.text, encoding="utf-8")
+    twice = load_grammar(str(tmp_path / "twice.dot"))
+    with pytest.raises(UnknownRuleError, match=r"rules 0 and 20 'make_robot'; give the number"):
+        twice.replay(["make_robot"])
+
+
 @pytest.mark.parametrize("rule", [1.5, None])
 def test_rule_of_wrong_type_is_an_error(rule):
     with pytest.raises(UnknownRuleError, match="number or a name"):

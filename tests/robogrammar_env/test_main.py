@@ -70,6 +70,16 @@ def test_show_draws(capsys, tmp_path):
         ("simulate flat --terrain flat,ridge", "unknown terrain 'ridge', did you mean 'ridged'"),
         ("simulate flat --terrain moon", "unknown terrain 'moon'"),
         ("simulate flat --engine havok", "unknown engine 'havok'"),
+        ("show Ridged", "no published design 'Ridged', did you mean 'ridged'?"),
+        ("show 0 \u00b2", "no rule named"),
+        (f"show {'9' * 5000}", "a rule is a number or a name"),
+        ("terrain ", "unknown terrain ''"),
+        ("random --uniform --min-joints 3", "--min-joints means nothing with --uniform"),
+        (
+            "simulate flat --samples 3 --planner-seed 0",
+            "--samples means nothing without --controller mppi",
+        ),
+        ("simulate flat --controller mppi --amplitude 0", "--amplitude means nothing without --controller sinusoid"),
         ("simulate flat --controller mppi --horizon 1", "horizon must be at least 2 control steps, got 1"),
     ],
 )
@@ -83,14 +93,21 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, command, message):
     "command",
     [
         *("", "dance", "random --count 0", "random --seed x", "random --seed -1", "show", "simulate flat --seed -3"),
+        *("simulate flat --frequency-hz 1e308", "show flat --out ", "terrain --out "),
         *("simulate flat --amplitude nan", "simulate flat --frequency-hz inf", "simulate flat --frequency-hz x"),
     ],
 )
 def test_bad_command_line_is_one_line_and_exit_code_2(capsys, command):
     with pytest.raises(SystemExit) as caught:
-        main(command.split())
+        main(command.split(" "))
     err = capsys.readouterr().err
     assert caught.value.code == 2 and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_full_disk_is_exit_code_1(capsys, tmp_path):
+    (tmp_path / "full.png").symlink_to("/dev/full")
+    code, _, err = _run(capsys, f"terrain flat --out {tmp_path / 'full.png'}")
+    assert code == 1 and err.startswith("error: No space left on device") and err.count("\n") == 1
 
 
 def test_random_prints_designs_that_the_same_seed_gives_again(capsys, tmp_path):

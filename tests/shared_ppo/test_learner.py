@@ -11,7 +11,9 @@ import torch
 from fake_bodies import SPEC
 from helpers import body, learner_and_segments, small_config, worker
 
-from shared_ppo.config import ActionConfig, PPOConfig
+from shared_ppo.birth import new_learner
+from shared_ppo.config import ActionConfig, PolicyConfig, PPOConfig
+from shared_ppo.errors import SharedPPOError
 from shared_ppo.experience import ExperienceCounters
 from shared_ppo.learner import SharedPPOTrainer
 from shared_ppo.segment import Segment
@@ -175,3 +177,9 @@ def test_it_learns_targets_that_only_the_description_gives(action: ActionConfig)
     bodies = [body(number, num_joints=number) for number in (1, 3, 5)]
     assert mean_reward(config, *bodies, updates=1) < -0.25
     assert mean_reward(config, *bodies, updates=60) > -0.12
+
+
+def test_network_that_does_not_fit_into_memory_is_one_clear_error():
+    config = small_config(policy=PolicyConfig(core_dim=10**9))
+    with pytest.raises(SharedPPOError, match="the learner cannot be made"):
+        new_learner(SPEC, config, 0, None)
