@@ -123,7 +123,7 @@ class RunFolder:
             keep: Newest checkpoints that stay; the very first one always stays.
         """
         final = self.checkpoints_path / f"step_{env_steps:012d}"
-        temporary = self.checkpoints_path / ".writing"
+        temporary, replaced = self.checkpoints_path / ".writing", self.checkpoints_path / ".replaced"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
@@ -133,8 +133,10 @@ class RunFolder:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         if final.exists():  # nothing was simulated since: the new one replaces it
-            shutil.rmtree(final)
+            shutil.rmtree(replaced, ignore_errors=True)
+            final.rename(replaced)
         temporary.rename(final)
+        shutil.rmtree(replaced, ignore_errors=True)
         sync_folder(self.checkpoints_path)
         for old in self.checkpoints()[1:-keep]:
             shutil.rmtree(old, ignore_errors=True)
