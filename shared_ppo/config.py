@@ -203,6 +203,8 @@ class WorkerConfig:
 
     Attributes:
         evaluation_rows: episodes of an evaluation that run side by side in one worker.
+        bodies_per_process: after so many bodies a fresh process takes a worker's place (async mode only), because
+            simulators keep a little memory of each body that they have ever had.
         hang_timeout_s: a process without a heartbeat for this long is killed and replaced.
         restart_budget: crashes that no body explains and that are forgiven within `restart_window_s`, per worker.
         restart_window_s: see `restart_budget`.
@@ -210,6 +212,7 @@ class WorkerConfig:
     """
 
     evaluation_rows: int = 8
+    bodies_per_process: int = 1000
     hang_timeout_s: float = 60.0
     restart_budget: int = 5
     restart_window_s: float = 300.0
@@ -221,7 +224,9 @@ class WorkerConfig:
         Raises:
             ValueError: if a value is not positive.
         """
-        _require_positive(self, "evaluation_rows", "hang_timeout_s", "restart_budget", "restart_window_s")
+        _require_positive(
+            self, "evaluation_rows", "bodies_per_process", "hang_timeout_s", "restart_budget", "restart_window_s"
+        )
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,11 @@ class RoundDone:
 
 
 @dataclass(frozen=True)
+class Retiring:
+    """From a worker: this process has had enough bodies and ends; what it was told to do is its successor's."""
+
+
+@dataclass(frozen=True)
 class FinishTraining:
     """To a worker: no more training. Answered by `RoundDone`."""
 

@@ -77,6 +77,7 @@ class LaneKeeper:
         self._max_joints = max_joints
         self._gamma = gamma
         self._watch = watch
+        self.opened = 0
 
     def open(self, spec: BodySpec, seed: int, *, training: bool) -> Lane:
         """Builds a body and starts its first episode.
@@ -84,6 +85,7 @@ class LaneKeeper:
         Raises:
             BodyError: if that fails, or the body has too many joints.
         """
+        self.opened += 1
         body = self._guarded(spec.body_id, "building", lambda: self._make_body(spec))
         num_joints = body.description.num_joints
         if not 0 < num_joints <= self._max_joints:

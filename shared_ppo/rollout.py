@@ -59,6 +59,11 @@ class RolloutWorker:
             watch=watch,
         )
 
+    @property
+    def bodies_built(self) -> int:
+        """Bodies that this process has built so far."""
+        return self._keeper.opened
+
     def refresh(self, weights: SharedWeights) -> None:
         """Takes over the newest weights, if they are newer."""
         if weights.version != self.policy.version:

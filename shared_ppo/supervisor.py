@@ -18,6 +18,7 @@ from shared_ppo.control import (
     FinishTraining,
     LearnerSetup,
     LearnRound,
+    Retiring,
     Round,
     RoundDone,
     RoundLearnt,
@@ -69,6 +70,7 @@ class _WorkerRecord:
         self.mix: tuple[BodySpec, ...] = ()
         self.evaluations: dict[int, EvaluateOrder] = {}
         self.token: int | None = 0
+        self.is_retiring = False
 
 
 class ProcessSupervisor(RunView):
@@ -230,6 +232,8 @@ class ProcessSupervisor(RunView):
         if isinstance(message, RoundDone):
             record.token = message.token
             self._ask_learner_if_all_done()
+        elif isinstance(message, Retiring):
+            record.is_retiring = True
         elif isinstance(message, EvaluationReport):
             order = record.evaluations.pop(message.order_id, None)
             if order is not None:
@@ -299,6 +303,7 @@ class ProcessSupervisor(RunView):
         """Starts a worker's next process and gives it what its predecessor had to do."""
         record = self._workers[index]
         record.incarnation += 1
+        record.is_retiring = False
         self._run.status.reset(index)
         pipe = self._context.Pipe()
         setup = WorkerSetup(
@@ -327,7 +332,7 @@ class ProcessSupervisor(RunView):
             record.child.send(Round() if self._stage == "round" else FinishTraining())
 
     def _judge(self, index: int) -> None:
-        """Reports a worker's death and finds out who is to blame.
+        """Reports a worker's death, unless it had retired, and finds out who is to blame.
 
         Raises:
             SharedPPOError: if it has died too often with no body to blame.
@@ -335,6 +340,9 @@ class ProcessSupervisor(RunView):
         record = self._workers[index]
         record.child.process.join()
         exitcode = record.child.process.exitcode
+        if record.is_retiring and exitcode == 0:
+            _log.debug("worker %d has retired", index)
+            return
         body_id = self._run.status.body(index)
         _log.warning("worker %d ended with %s while body %d had control; replaced", index, exitcode, body_id)
         mix = tuple(body.body_id for body in record.mix)

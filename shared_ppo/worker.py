@@ -6,7 +6,7 @@ from collections import deque
 
 import torch
 
-from shared_ppo.control import FinishTraining, Round, RoundDone, Stop, WorkerSetup
+from shared_ppo.control import FinishTraining, Retiring, Round, RoundDone, Stop, WorkerSetup
 from shared_ppo.messages import EvaluateOrder, TrainOrder
 from shared_ppo.process import enter_process, give_back_large_blocks
 from shared_ppo.rollout import RolloutWorker
@@ -40,6 +40,8 @@ class MultiProcessPPOWorker:
             while True:
                 self._receive(0.0 if is_busy else _IDLE_S)
                 is_busy = not self._setup.is_sync and (self._evaluate_next() | self._train_once())
+                if is_busy:
+                    self._retire_in_time()
         except _Stopped:
             self._writer.close()
 
@@ -98,6 +100,17 @@ class MultiProcessPPOWorker:
             self._writer.put(segment, while_waiting=self._wait)
         self._report()
         return bool(segments)
+
+    def _retire_in_time(self) -> None:
+        """Ends this process, between two segments, if it has had its share of bodies.
+
+        Raises:
+            _Stopped: if so.
+        """
+        if self._worker.bodies_built >= self._setup.config.workers.bodies_per_process and not self._evaluations:
+            self._report()
+            self._setup.orders.send(Retiring())
+            raise _Stopped
 
     def _report(self) -> None:
         """Sends what happened."""

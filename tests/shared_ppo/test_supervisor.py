@@ -307,6 +307,26 @@ def test_workers_killed_from_outside(make_processes: Make) -> None:
     assert counts["experience_received"] <= counts["experience_sent"] <= supervisor.env_steps
 
 
+def test_workers_retire_after_their_share_of_bodies(make_processes: Make) -> None:
+    """In async mode a fresh process goes on with mix and evaluations; it is no restart, and nothing sent is lost."""
+    config = small_config()
+    supervisor = make_processes(config=replace(config, workers=replace(config.workers, bodies_per_process=4)))
+    supervisor.train(0, TrainOrder((body(1), body(2))))
+    pids, events = {worker_pid(supervisor, 0)}, []
+    for order in range(6):
+        supervisor.evaluate(EvaluateOrder(order, (body(5), body(6)), (0,)))
+        events += poll_until(supervisor, lambda new: bool(of(EvaluationReport, new)))
+        pids.add(worker_pid(supervisor, 0))
+    events += poll_until(supervisor, updates(2))
+    assert (len(pids) >= 2) != supervisor._is_sync
+    assert not of(WorkerRestarted, events) and not of(BodyFailed, events)
+    assert {report.order_id for report in of(EvaluationReport, events)} == set(range(6))
+    supervisor.freeze()
+    counts = supervisor.counters()
+    assert counts["experience_sent"] == counts["experience_received"]
+    assert counts["experience_received"] == counts["experience_used"] + counts["experience_dropped"]
+
+
 def test_learner_killed(make_processes: Make) -> None:
     """It goes on from its last update with its counters; versions keep growing."""
     supervisor = make_processes()
