@@ -212,7 +212,7 @@ class WorkerConfig:
     """
 
     evaluation_rows: int = 8
-    bodies_per_process: int = 1000
+    bodies_per_process: int = 400
     hang_timeout_s: float = 60.0
     restart_budget: int = 5
     restart_window_s: float = 300.0
