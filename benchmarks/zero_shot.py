@@ -1,6 +1,8 @@
-"""What is a policy worth on bodies that it has never seen? 32 held-out bodies, never trained on.
+r"""What is a policy worth on bodies that it has never seen? 32 held-out bodies, never trained on.
 
     python benchmarks/zero_shot.py --training-bodies 256 --steps 3000000 --seeds 0 1 2
+    python benchmarks/zero_shot.py --training-file benchmarks/family32.txt --held-out benchmarks/family_held_out32.txt \
+        --steps 1000000 --finetune-steps 100000
     python benchmarks/zero_shot.py --run results/<run>   # weights and elites of a finished --train-shared run
     python benchmarks/zero_shot.py --report
 
@@ -70,7 +72,7 @@ def train(
 ) -> tuple[TrainConfig, Path]:
     """Trains on random bodies in turns, scores held-out and trained bodies; returns settings and weights."""
     config, crew = train_config(options), Crew(options.workers)
-    designs = draw_designs(options.training_bodies, seed=TRAINING_SEED, without=set(held_out))
+    designs = training_designs(options, held_out)
     places = min(options.places, len(designs))
     turn = places * options.turn_segments * config.experience.segment_length
     seen = designs[: len(held_out)]
@@ -101,6 +103,20 @@ def train(
         raise UserError(f"{parts.path(name)} is there but its weights {checkpoint} are not; remove it")
     parts.make(name, settings, work)
     return config, checkpoint
+
+
+def training_designs(options: argparse.Namespace, held_out: Sequence[RobotDesign]) -> list[RobotDesign]:
+    """Those of a file, or random ones; never one that is held out.
+
+    Raises:
+        UserError: The file cannot be read, or holds a held-out body.
+    """
+    if options.training_file is None:
+        return draw_designs(options.training_bodies, seed=TRAINING_SEED, without=set(held_out))
+    designs = read_designs(options.training_file)
+    if common := set(held_out) & set(designs):
+        raise UserError(f"{options.training_file} has a held-out body: {next(iter(common)).to_text()}")
+    return designs
 
 
 def score_run(
@@ -252,6 +268,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--held-out", type=Path, default=HELD_OUT, help="file of designs that are never trained on")
     parser.add_argument("--num-bodies", type=int, help="only the first so many of them")
     parser.add_argument("--training-bodies", type=int, default=128, help="random bodies to train on (128)")
+    parser.add_argument("--training-file", type=Path, help="designs to train on instead of random ones")
     parser.add_argument("--places", type=int, default=32, help="bodies that train at a time (32)")
     parser.add_argument("--turn-segments", type=int, default=8, help="segments of a body's turn (8)")
     parser.add_argument("--finetune-steps", type=int, default=300_000, help="control steps on the held-out (300000)")
