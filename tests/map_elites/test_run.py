@@ -83,7 +83,8 @@ def test_a_small_run_with_everything_that_follows_it(tmp_path: Path):
     assert code == 0, err
     assert "verified_qd_score" in out and "Traceback" not in err
     summary = summary_of(folder)
-    assert summary["status"] == "finished" and abs(summary["env_steps"] - 3000) <= 150
+    assert summary["status"] == "finished"
+    assert abs(summary["env_steps"] - 3000) <= 450  # workers make some thousand steps a second, a poll takes 50 ms
     assert summary["experience_received"] == summary["experience_used"] + summary["experience_dropped"] > 0
     assert summary["policy_updates"] >= 2 and summary["num_elites"] == len(json.loads(archive_of(folder)))
     names = {"config.yaml", "versions.txt", "training.log", "metrics.csv", "tensorboard", "archive.json", "checkpoints"}
