@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from common.bodies import BODIES, PUBLISHED, breed_designs, draw_designs, read_designs, robot_design, write_designs
+from common.bodies import BODIES, breed_designs, draw_designs, published_designs, read_designs, write_designs
 from common.options import make_parser, run_program, train_config, trial_settings
 from common.parts import Parts
 from common.progress import Progress
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
         write_designs(options.bodies, designs, comment)
         return
     if options.breed_bodies:
-        designs = breed_designs([robot_design(name) for name in PUBLISHED], options.breed_bodies, seed=2026)
+        designs = breed_designs(published_designs(), options.breed_bodies, seed=2026)
         comment = f"{len(designs)} designs: RoboGrammar's flat and ridged ones, and descendants bred from seed 2026"
         write_designs(options.bodies, designs, comment)
         return

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from common.bodies import BODIES, PUBLISHED, read_designs, robot_design
+from common.bodies import BODIES, PUBLISHED, published_designs, read_designs
 from common.options import make_parser, run_program, train_config, trial_settings
 from common.parts import Parts
 from common.progress import Progress
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
 def train(options: argparse.Namespace, terrain: str, seed: int, parts: Parts) -> None:
     """One policy on one terrain."""
     config = train_config(options, [f"environment.terrain={terrain}"])
-    published = [robot_design(name) for name in PUBLISHED]
+    published = published_designs()
     designs = [*published, *read_designs(BODIES)[: options.others]]
     crew = Crew(options.workers, copies=options.copies)
     budget = {"seed": seed, "steps": options.steps, "points": options.points, "judge": options.judge}

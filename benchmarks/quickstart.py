@@ -22,6 +22,7 @@ from common.bodies import BODIES, ROOT, read_designs
 from common.trial import Crew, Trial
 from scipy import stats
 
+from map_elites.checkpoint import LEARNER_FILE
 from map_elites.config import build, read_yaml
 from map_elites.trainer.bodies import read_design
 from map_elites.trainer.settings import TrainConfig
@@ -42,7 +43,7 @@ def train(seed: int, results: Path) -> Path:
 def speeds(config: TrainConfig, designs: list[RobotDesign], checkpoint: Path) -> np.ndarray:
     """Mean speed of each body in m/s over `SEEDS`, under the weights of a checkpoint."""
     crew = Crew(workers=0)
-    with Trial(config, designs, crew=crew, evaluation_seeds=SEEDS, checkpoint=checkpoint / "learner.npz") as trial:
+    with Trial(config, designs, crew=crew, evaluation_seeds=SEEDS, checkpoint=checkpoint / LEARNER_FILE) as trial:
         speeds = trial.score()["speeds_m_s"]
     failed = [design.to_text() for design, speed in zip(designs, speeds, strict=True) if speed is None]
     if failed:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common.bodies import BODIES, PUBLISHED, read_designs, robot_design
+from common.bodies import BODIES, published_designs, read_designs
 from common.options import add_settings, make_parser, run_program, train_config, trial_settings
 from common.parts import Parts
 from common.progress import Progress
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
 def choose(options: argparse.Namespace) -> list[RobotDesign]:
     """The bodies of the comparison."""
     designs = read_designs(options.bodies)[: options.num_bodies]
-    return [*(robot_design(name) for name in PUBLISHED if options.published), *designs]
+    return [*published_designs(), *designs] if options.published else designs
 
 
 # -- the two sides -----------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from common.references import sinusoid_speeds
 from common.tables import column, draw, machines, markdown, mean_speed, means, percent, planner_share, spread
 from common.trial import Crew, Point, Trial, cycle, marks
 
+from map_elites.checkpoint import LEARNER_FILE
 from map_elites.config import build, merge, nest, read_yaml
 from map_elites.errors import UserError
 from map_elites.run_folder import open_folder
@@ -114,9 +115,14 @@ def training_designs(options: argparse.Namespace, held_out: Sequence[RobotDesign
     if options.training_file is None:
         return draw_designs(options.training_bodies, seed=TRAINING_SEED, without=set(held_out))
     designs = read_designs(options.training_file)
-    if common := set(held_out) & set(designs):
-        raise UserError(f"{options.training_file} has a held-out body: {next(iter(common)).to_text()}")
+    refuse_held_out(designs, held_out, f"{options.training_file} has a held-out body")
     return designs
+
+
+def refuse_held_out(known: Sequence[RobotDesign], held_out: Sequence[RobotDesign], complaint: str) -> None:
+    """Raises UserError, with one of them behind the complaint, if bodies that are held out are known to the policy."""
+    if common := set(held_out) & set(known):
+        raise UserError(f"{complaint}: {next(iter(common)).to_text()}")
 
 
 def score_run(
@@ -136,12 +142,12 @@ def score_run(
         raise UserError(f"{folder.archive_path}: {error}") from None
     order = np.random.default_rng(TRAINING_SEED).permutation(len(elites))[: len(held_out)]
     seen = [read_design(elites[index]["rules"]) for index in order]
-    if common := set(held_out) & {read_design(elite["rules"]) for elite in elites}:
-        raise UserError(f"{options.run} has a held-out body in its archive: {next(iter(common)).to_text()}")
+    known = [read_design(elite["rules"]) for elite in elites]
+    refuse_held_out(known, held_out, f"{options.run} has a held-out body in its archive")
     checkpoints = folder.checkpoints()
     if len(checkpoints) < 2:
         raise UserError(f"{options.run} has no checkpoint of its start and its end")
-    weights = [checkpoints[index] / "learner.npz" for index in (0, -1)]
+    weights = [checkpoints[index] / LEARNER_FILE for index in (0, -1)]
     crew = Crew(options.workers)
 
     def work() -> dict[str, Any]:

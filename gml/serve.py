@@ -1,6 +1,5 @@
 """Serves a WSGI application until a signal."""
 
-import os
 import signal
 import socket
 import threading
@@ -10,8 +9,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIServer, make_server
 
 from gml.errors import UserError
-
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from gml.signals import CAUGHT
 
 
 class ThreadedServer(ThreadingMixIn, WSGIServer):
@@ -27,10 +25,10 @@ class ThreadedServer6(ThreadedServer):
 
 
 def serve(app: Callable[..., Any], host: str, port: int, *, path: str = "/") -> None:
-    """Prints the address of `path` once it answers, and serves until Ctrl-C, SIGTERM or SIGHUP end the process.
+    """Prints the address of `path` once it answers, and serves until Ctrl-C, SIGTERM or SIGHUP.
 
-    Nothing is answered in the main thread: wsgiref takes whatever is raised there while it answers, a signal's
-    exception too, for an error of the application, and would go on for ever.
+    The main thread answers nothing and waits for the signal itself: a handler's exception would come at any moment, and
+    could be taken for an error of whatever runs then.
 
     Raises:
         UserError: the address is taken, or none of ours.
@@ -39,9 +37,10 @@ def serve(app: Callable[..., Any], host: str, port: int, *, path: str = "/") -> 
         server = make_server(host, port, app, ThreadedServer6 if ":" in host else ThreadedServer)
     except (OSError, OverflowError) as error:
         raise UserError(f"--host {host} --port {port}: {getattr(error, 'strerror', None) or error}") from None
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # for the threads too: a signal is nobody's but this thread's
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    shown = f"[{host}]" if ":" in host else host
-    print(f"http://{shown}:{server.server_port}{path} (Ctrl-C ends it)", flush=True)
-    signal.sigwait(ENDING)
-    os._exit(0)  # an interpreter that ends in order can wait for ever for a thread that is just answering
+    with server:
+        signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)  # for the threads too: they are for this thread to wait for
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        shown = f"[{host}]" if ":" in host else host
+        print(f"http://{shown}:{server.server_port}{path} (Ctrl-C ends it)", flush=True)
+        signal.sigwait(CAUGHT)
+        server.shutdown()

@@ -18,6 +18,7 @@ from map_elites.search import Counters, Search
 
 FORMAT = 1
 STATE_FILE = "state.json"
+LEARNER_FILE = "learner.npz"  # of the shared policy, in the same folder
 
 
 def search_state(search: Search) -> dict[str, Any]:

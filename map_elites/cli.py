@@ -1,8 +1,8 @@
 """The command line: flags, exit codes, and what is printed at the end.
 
 Exit code 0 only if everything asked for was done; 2 for a bad command line, config or folder; 1 for damaged data, a
-full disk or a run that failed; 130, 143 or 129 after Ctrl-C, SIGTERM or the end
-of the terminal.
+full disk or a run that failed; 130, 143 or 129 after Ctrl-C, SIGTERM or the end of
+the terminal.
 """
 
 from __future__ import annotations

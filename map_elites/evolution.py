@@ -49,7 +49,7 @@ class Evolution(Search):
         self.waits: dict[int, dict[int, Wait]] = {}
         self.warming_up = True
         self.initial: list[int] = []
-        self.closing = self._closed = False
+        self.closing = False
         self._mixes = [TrainingMix() for _ in range(self.plan.workers)]
         self._sent: list[tuple[int, ...] | None] = [() for _ in range(self.plan.workers)]
         self._changed = True  # something happened that may change who trains
@@ -66,45 +66,37 @@ class Evolution(Search):
             self.initial = [self.nursery.random_newborn() for _ in range(self.plan.num_initial)]
         if self.warming_up and env_steps >= self.plan.warmup_steps:
             self._end_warmup()
-        resting = self.steps_left(env_steps) - self._closing_steps() <= self.plan.slack_steps
-        self.closing |= resting and not self.contests.flights  # orders under way may give back what they have reserved
-        orders = list(self._closing_orders() if self.closing else self._orders(env_steps))
-        return [*self._train_commands(resting or self.closing), *orders]
+        resting = self.closing or self.steps_left(env_steps) <= self.plan.slack_steps
+        # not while orders are under way, for they may give back what they have reserved
+        closes = resting and not self.closing and not self.contests.flights
+        orders = self._close() if closes else list(self._orders(env_steps))
+        return [*self._train_commands(resting), *orders]
 
     def steps_left(self, env_steps: int) -> int:
-        """Control steps neither spent nor reserved by orders under way."""
-        return self.plan.total_steps - env_steps - self.contests.reserved_steps
+        """Control steps neither spent, nor reserved by orders under way, nor kept for the closing scores."""
+        closing_steps = self._closing_scores() * self.plan.score_steps
+        return self.plan.total_steps - env_steps - self.contests.reserved_steps - closing_steps
 
     def finished(self, env_steps: int) -> bool:
         """Whether the steps are used up and every order is back."""
         if self.contests.flights:
             return False
-        return self._closed or self.plan.total_steps - env_steps <= self.plan.slack_steps
+        return self.closing or self.plan.total_steps - env_steps <= self.plan.slack_steps
 
     def _closing_scores(self) -> int:
         """How many elites are scored at the end."""
         return min(len(self.archive), self.plan.most_closing_scores)
 
-    def _closing_steps(self) -> int:
-        """Control steps kept for that."""
-        return self._closing_scores() * self.plan.score_steps
-
-    def _closing_orders(self) -> Iterator[EvaluationOrder]:
-        """The last order."""
-        if self._closed:
-            return
-        self._closed = True
-        if count := self._closing_scores():
-            yield self.contests.closing_order(self.archive, count)
+    def _close(self) -> list[EvaluationOrder]:
+        """Nobody trains any more; gives the last order, if there is anybody to score."""
+        self.closing = True
+        count = self._closing_scores()
+        return [self.contests.closing_order(self.archive, count)] if count else []
 
     def _orders(self, env_steps: int) -> Iterator[EvaluationOrder]:
-        if self.warming_up:
+        if self.warming_up or self.closing:
             return
-        while True:
-            steps_left = self.steps_left(env_steps) - self._closing_steps()
-            found = self.contests.next_order(self.archive, self._guess_cell, steps_left)
-            if found is None:
-                return
+        while found := self.contests.next_order(self.archive, self._guess_cell, self.steps_left(env_steps)):
             order, self.waits[found[0].order_id] = found
             yield order
 

@@ -7,15 +7,7 @@ from dataclasses import dataclass, field
 
 from shared_ppo.body import BodySpec
 from shared_ppo.in_process import InProcessSupervisor
-from shared_ppo.messages import (
-    BodyFailed,
-    EpisodeReport,
-    EvaluateOrder,
-    EvaluationReport,
-    Event,
-    LearnerUpdate,
-    TrainOrder,
-)
+from shared_ppo.messages import BodyFailed, EpisodeReport, Event, LearnerUpdate, TrainOrder
 
 
 @dataclass
@@ -69,12 +61,3 @@ def train_alone(
     for event in supervisor.poll(0.0):
         training.note(event)
     return training
-
-
-def evaluate_alone(supervisor: InProcessSupervisor, order: EvaluateOrder) -> EvaluationReport:
-    """Scores bodies with the mean action of a started supervisor's policy."""
-    supervisor.evaluate(order)
-    while True:
-        for event in supervisor.poll(0.0):
-            if isinstance(event, EvaluationReport):
-                return event

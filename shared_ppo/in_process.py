@@ -13,7 +13,7 @@ from shared_ppo.body import MakeBody
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
 from shared_ppo.experience import LocalExperienceBuffer
 from shared_ppo.learning_loop import LearningLoop
-from shared_ppo.messages import EvaluateOrder, Event, LearnerUpdate, TrainOrder
+from shared_ppo.messages import EvaluateOrder, EvaluationReport, Event, LearnerUpdate, TrainOrder
 from shared_ppo.rollout import RolloutWorker
 from shared_ppo.run_state import RunState, Start
 from shared_ppo.supervision import EvaluationShares, RunView
@@ -77,6 +77,14 @@ class InProcessSupervisor(RunView):
     def evaluate(self, order: EvaluateOrder) -> None:
         """Has bodies evaluated in the next round."""
         self._evaluations.append((self._shares.assign(order), order))
+
+    def evaluate_now(self, order: EvaluateOrder) -> EvaluationReport:
+        """Has bodies evaluated at once, by whatever rounds that takes; their other events are lost."""
+        self.evaluate(order)
+        while True:
+            for event in self.poll(0.0):
+                if isinstance(event, EvaluationReport):
+                    return event
 
     def poll(self, timeout_s: float) -> list[Event]:
         """Runs one round, however long it takes, and returns its events: workers in order, then the learner."""

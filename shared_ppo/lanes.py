@@ -69,6 +69,9 @@ class LaneKeeper:
         max_joints: largest body taken in.
         gamma: discount of the running return.
         watch: is told what goes on.
+
+    Attributes:
+        opened: bodies built so far.
     """
 
     def __init__(self, make_body: MakeBody, space: ActionSpace, *, max_joints: int, gamma: float, watch: Watch) -> None:

@@ -44,6 +44,11 @@ def robot_design(text: str) -> RobotDesign:
     return design if isinstance(design, RobotDesign) else RobotDesign.from_rules(design.rules)
 
 
+def published_designs() -> list[RobotDesign]:
+    """RoboGrammar's flat and ridged designs."""
+    return [robot_design(name) for name in PUBLISHED]
+
+
 def draw_designs(count: int, *, seed: int, without: Collection[RobotDesign] = ()) -> list[RobotDesign]:
     """Draws `count` different useful designs of 3 to 16 joints, none of those in `without`."""
     rng = np.random.default_rng(seed)

@@ -13,7 +13,7 @@ from map_elites.schedule import update_size
 from map_elites.trainer.alone_jobs import COPIES, Answer, Job
 from map_elites.trainer.bodies import make_body, observation_spec
 from map_elites.trainer.settings import TrainConfig
-from shared_ppo.alone import evaluate_alone, train_alone
+from shared_ppo.alone import train_alone
 from shared_ppo.config import SharedPPOConfig
 from shared_ppo.in_process import InProcessSupervisor
 from shared_ppo.log_lines import run_logged
@@ -66,7 +66,7 @@ def _score(job: Job, config: TrainConfig, on_steps: Callable[[int], None]) -> An
     total = EvaluationReport(job.order_id, 0, {}, {}, 0)
     for spec, policy in zip(job.specs, job.policies, strict=True):
         with _supervising(config.shared_ppo, config, seed=job.seed, checkpoint=policy) as supervisor:
-            report = evaluate_alone(supervisor, EvaluateOrder(job.order_id, (spec,), job.seeds))
+            report = supervisor.evaluate_now(EvaluateOrder(job.order_id, (spec,), job.seeds))
         total = EvaluationReport(
             job.order_id,
             max(total.policy_version, report.policy_version),
@@ -84,7 +84,7 @@ def _train(job: Job, config: TrainConfig, on_steps: Callable[[int], None]) -> An
     with _supervising(alone_settings(config, job.steps), config, seed=job.seed) as supervisor:
         training = train_alone(supervisor, spec, job.steps, copies=COPIES, on_steps=on_steps)
         if training.failed is None:
-            report = evaluate_alone(supervisor, EvaluateOrder(job.order_id, job.specs, job.seeds))
+            report = supervisor.evaluate_now(EvaluateOrder(job.order_id, job.specs, job.seeds))
             supervisor.checkpoint(job.policies[0])
         else:
             version = supervisor.policy_version

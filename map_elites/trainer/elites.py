@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from map_elites.archive import Archive, Elite
+from map_elites.checkpoint import LEARNER_FILE
 from map_elites.errors import UserError
 from map_elites.plots import EMPTY, INK
 from map_elites.run_folder import RunFolder
@@ -52,7 +53,7 @@ def pick_elite(archive: Archive, number: int | None) -> Elite:
 def learner_file(folder: RunFolder, config: TrainConfig, elite: Elite) -> Path:
     """Checkpoint of the policy that drives an elite: the run's newest, or the individual's own."""
     if config.run.shared:
-        return folder.newest_checkpoint() / "learner.npz"
+        return folder.newest_checkpoint() / LEARNER_FILE
     return folder.path / "policies" / f"{elite.id}.npz"
 
 

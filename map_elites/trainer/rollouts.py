@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from map_elites.archive import ArchiveError, Elite
+from map_elites.checkpoint import LEARNER_FILE
 from map_elites.cli import Parser
 from map_elites.errors import RunFailedError, UserError
 from map_elites.evaluation import draw_seeds
@@ -26,11 +27,11 @@ from map_elites.files import write_atomically
 from map_elites.run_folder import check_writable
 from map_elites.trainer.bodies import body_spec, make_body, observation_spec, read_design
 from map_elites.trainer.runs import open_run, plan_of
-from map_elites.trainer.shared_crew import LEARNER_FILE, learner_settings
+from map_elites.trainer.shared_crew import learner_settings
 from shared_ppo.body import Body, BodySpec, Observation, Step
 from shared_ppo.errors import SharedPPOError
 from shared_ppo.in_process import InProcessSupervisor
-from shared_ppo.messages import EvaluateOrder, EvaluationReport
+from shared_ppo.messages import EvaluateOrder
 
 ROLLOUTS = 3  # branch of the seed, beside those of evaluation.py
 BODIES_AT_A_TIME = 16
@@ -174,8 +175,7 @@ def collect(run_dir: Path, *, episodes: int, seed: int = 0) -> Iterator[tuple[El
     for start in range(0, len(elites), BODIES_AT_A_TIME):
         chosen = elites[start : start + BODIES_AT_A_TIME]
         specs = tuple(body_spec(elite.id, read_design(elite.design.rules), config) for elite in chosen)
-        supervisor.evaluate(EvaluateOrder(start, specs, seeds))
-        [report] = [event for event in supervisor.poll(0.0) if isinstance(event, EvaluationReport)]
+        report = supervisor.evaluate_now(EvaluateOrder(start, specs, seeds))
         for elite in chosen:
             yield elite, report.failed.get(elite.id) or bodies[elite.id].rollouts(elite.design.rules)
         bodies.clear()

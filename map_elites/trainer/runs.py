@@ -12,7 +12,7 @@ from typing import Any
 from map_elites.agreement import agreement
 from map_elites.alone import AloneSearch
 from map_elites.archive import Archive, ArchiveError, load_archive
-from map_elites.checkpoint import read_state, restore_or_fail, search_state
+from map_elites.checkpoint import LEARNER_FILE, read_state, restore_or_fail, search_state
 from map_elites.config import ConfigError, merge, to_yaml
 from map_elites.descriptors import find_descriptor
 from map_elites.errors import Interrupted, RunFailedError, UserError
@@ -201,7 +201,7 @@ def make_parts(
     if checkpoint and state:
         restore_or_fail(search, checkpoint, state, read_design)
     if isinstance(search, AloneSearch):
-        if checkpoint and (checkpoint / "learner.npz").exists():
+        if checkpoint and (checkpoint / LEARNER_FILE).exists():
             raise RunFailedError(
                 f"{folder.config_path} is damaged: run.shared is false, but {checkpoint} has a learner"
             )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from map_elites.checkpoint import LEARNER_FILE
 from map_elites.contests import EvaluationOrder
 from map_elites.crew import BodyBroke, CrewEvent, CrewStatus, EpisodeDone, Learned, OrderDone, ProcessReplaced
 from map_elites.evolution import TrainCommand
@@ -27,7 +28,6 @@ from shared_ppo.messages import (
     WorkerRestarted,
 )
 
-LEARNER_FILE = "learner.npz"
 WHOLE_ROUND_S = 3600.0  # longer than any round; a worker that hangs is found meanwhile
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fake_bodies import SPEC, make_body
 from helpers import body, small_config
 
-from shared_ppo.alone import AloneTraining, evaluate_alone, train_alone
+from shared_ppo.alone import AloneTraining, train_alone
 from shared_ppo.in_process import InProcessSupervisor
 from shared_ppo.messages import EvaluateOrder, EvaluationReport
 
@@ -19,7 +19,7 @@ def learn(total_steps: int) -> tuple[AloneTraining, EvaluationReport, int]:
     supervisor, steps = InProcessSupervisor(make_body, SPEC, config), [0]
     supervisor.start()
     training = train_alone(supervisor, body(4), total_steps, copies=4, on_steps=steps.append)
-    report = evaluate_alone(supervisor, EvaluateOrder(0, (body(4),), (0, 1)))
+    report = supervisor.evaluate_now(EvaluateOrder(0, (body(4),), (0, 1)))
     supervisor.stop()
     return training, report, steps[-1]
 
