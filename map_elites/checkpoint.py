@@ -87,6 +87,8 @@ def _restore_contests(evolution: Evolution, state: Mapping[str, Any]) -> None:
     evolution.contests.orders = int(state["orders"])
     evolution.initial = [int(number) for number in state["initial"]]
     evolution.warming_up = bool(state["warming_up"])
+    if not evolution.initial:  # a screening begins anew
+        evolution.nursery.keep([])
 
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:

@@ -112,12 +112,18 @@ class ArchiveConfig:
 class EvolutionConfig:
     """Who trains, who is born, when."""
 
-    num_initial_random: int = option(16, "random bodies of the warm-up, the first population", low=1)
+    num_screened: int = option(
+        256, "shared: random bodies that try random gaits at the start; 0: the first population is random", low=0
+    )
+    screening_episodes: int = option(8, "gaits that each of them tries", low=1, high=256)
+    num_initial_random: int = option(
+        16, "bodies of the warm-up, the first population: random, or kin of the fastest one screened", low=1
+    )
     training_steps_per_individual: int = option(
         2000, "shared: control steps a newborn trains before it can lose; independent: its whole budget", low=1
     )
     warmup_steps_per_individual: int = option(
-        40_000, "control steps for each of them before selection starts ...", low=1
+        15_000, "control steps for each of them before selection starts ...", low=1
     )
     warmup_share: float = option(0.4, "... but for all together at most this share of total_steps", high=0.9, low=0.0)
     bodies_per_worker: int = option(8, "bodies a worker rolls out at a time", low=1, high=256)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from map_elites.archive import Archive, Cell, Elite
 from map_elites.config import EvaluationConfig
-from map_elites.evaluation import contest_seeds
+from map_elites.evaluation import contest_seeds, screening_seeds
 from map_elites.schedule import Plan
 
 
 @dataclass(frozen=True)
 class EvaluationOrder:
-    """Bodies to score under one policy version, each on every seed, with the mean action."""
+    """Bodies to score under one policy version, each on every seed, with the mean action.
+
+    In a screening they move by random gaits instead, one for each seed.
+    """
 
     order_id: int
     bodies: tuple[int, ...]
     seeds: tuple[int, ...]
+    is_screening: bool = False
 
 
 @dataclass
@@ -61,7 +65,13 @@ class Contests:
     @property
     def reserved_steps(self) -> int:
         """Control steps of the orders under way, done or not."""
-        return sum(len(order.bodies) for order in self.flights.values()) * self.plan.score_steps
+        episodes = sum(len(order.bodies) * len(order.seeds) for order in self.flights.values())
+        return episodes * self.plan.episode_steps
+
+    @property
+    def is_screening(self) -> bool:
+        """Whether bodies are trying random gaits."""
+        return any(order.is_screening for order in self.flights.values())
 
     def enter(self, number: int) -> None:
         """Queues a body."""
@@ -103,10 +113,20 @@ class Contests:
         """Scores the `count` elites with the oldest scores once more, all together, so that none blocks another."""
         return self._give([elite.id for elite in _oldest_scores_first(archive)[:count]])
 
+    def screening_orders(self, bodies: Sequence[int]) -> list[EvaluationOrder]:
+        """Has bodies move by random gaits, a few bodies an order, so that all workers have their share."""
+        seeds = screening_seeds(self.run_seed, self.plan.screening_episodes, self.plan.terrains)
+        size = self.plan.num_initial
+        return [
+            self._send(bodies[start : start + size], seeds, is_screening=True) for start in range(0, len(bodies), size)
+        ]
+
     def _give(self, bodies: Iterable[int]) -> EvaluationOrder:
         """Sends bodies to be scored on seeds of their own."""
-        seeds = contest_seeds(self.run_seed, self.orders, self.config.episodes, self.plan.terrains)
-        order = EvaluationOrder(self.orders, tuple(bodies), seeds)
+        return self._send(bodies, contest_seeds(self.run_seed, self.orders, self.config.episodes, self.plan.terrains))
+
+    def _send(self, bodies: Iterable[int], seeds: tuple[int, ...], *, is_screening: bool = False) -> EvaluationOrder:
+        order = EvaluationOrder(self.orders, tuple(bodies), seeds, is_screening)
         self.orders += 1
         self.flights[order.order_id] = order
         return order

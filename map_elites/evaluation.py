@@ -20,7 +20,7 @@ FITNESS, OBJECTIVE = "speed_m_s", "robogrammar_objective"
 ON_TERRAIN = f"{FITNESS}_on_"  # with a terrain's name behind it: the speed of an episode on that terrain
 NO_DESCRIPTORS = ("steps", "return")  # episode values that say nothing about the body
 REFERENCE_SEED = 0  # no reset noise, first terrain, first layout: what RoboGrammar's own objective is measured on
-CONTESTS, VERIFICATION = 1, 2  # branches of the run's seed
+CONTESTS, VERIFICATION, SCREENING = 1, 2, 4  # branches of the run's seed
 
 
 class EvaluationFailed(ValueError):
@@ -36,7 +36,7 @@ def draw_seeds(
 
     Args:
         run_seed: Seed of the run.
-        branch: `CONTESTS` or `VERIFICATION`.
+        branch: `CONTESTS`, `VERIFICATION` or `SCREENING`.
         order_id: Counter of the order.
         count: How many.
         terrains: Terrains of the run.
@@ -51,6 +51,11 @@ def contest_seeds(run_seed: int, order_id: int, episodes: int, terrains: int) ->
     """Seeds behind a score: `episodes` on each terrain, the first of all on the reference seed."""
     count = episodes * terrains - 1
     return (REFERENCE_SEED, *draw_seeds(run_seed, CONTESTS, order_id, count, terrains=terrains, first=1))
+
+
+def screening_seeds(run_seed: int, episodes: int, terrains: int) -> tuple[int, ...]:
+    """Seeds of random gaits, the same for all bodies; terrains come in turn."""
+    return draw_seeds(run_seed, SCREENING, 0, episodes, terrains=terrains)
 
 
 def verification_seeds(run_seed: int, episodes: int, terrains: int) -> tuple[int, ...]:

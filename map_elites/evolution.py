@@ -1,5 +1,6 @@
-"""The search: random bodies warm the policy up, then newborns train, grow up, are scored and enter the archive; at the
-end all elites are scored once more, so that the archive's scores are those of the policy that it ends with.
+"""The search: random bodies try random gaits; kin of the fastest warm the policy up; then newborns train, grow up, are
+scored and enter the archive; at the end all elites are scored once more, so that the archive's scores are those of the
+policy that it ends with.
 
 `Evolution` decides and remembers; it runs nothing. Whoever owns the workers asks for `commands`, carries them out and
 reports back what happened. With the same reports in the same order it does the same, whatever the clock says.
@@ -16,7 +17,7 @@ from typing import Any
 from map_elites.archive import ArchiveError, Cell
 from map_elites.contests import Contests, EvaluationOrder, Wait
 from map_elites.descriptors import mean_by_name
-from map_elites.evaluation import Settlement, settle
+from map_elites.evaluation import FITNESS, Settlement, settle
 from map_elites.schedule import TrainingMix
 from map_elites.search import Search
 from map_elites.selection import by_tournament
@@ -38,8 +39,9 @@ class Evolution(Search):
     Attributes:
         contests: Queue of bodies to be scored.
         waits: Queue entries of the bodies being scored, by order.
-        warming_up: Random bodies train, nobody is scored yet.
-        initial: Ids of those random bodies.
+        screened: Best speed, m/s, of the random bodies that have tried their gaits, by id.
+        warming_up: The first population is being found, or trains; nobody is scored yet.
+        initial: Ids of the first population; empty until it is found.
         closing: Nobody trains any more, elites are scored for the last time.
     """
 
@@ -47,6 +49,7 @@ class Evolution(Search):
         super().__init__(**parts)
         self.contests = Contests(self.plan, self.evaluation, self.run_seed)
         self.waits: dict[int, dict[int, Wait]] = {}
+        self.screened: dict[int, float] = {}
         self.warming_up = True
         self.initial: list[int] = []
         self.closing = False
@@ -62,15 +65,29 @@ class Evolution(Search):
         Args:
             env_steps: Control steps so far, training and evaluation.
         """
+        if self.contests.is_screening:
+            return []
         if self.warming_up and not self.initial:
-            self.initial = [self.nursery.random_newborn() for _ in range(self.plan.num_initial)]
-        if self.warming_up and env_steps >= self.plan.warmup_steps:
+            if self.plan.num_screened and not self.screened:
+                return self.contests.screening_orders(self.nursery.random_newborns(self.plan.num_screened))
+            self._found_population()
+        if self.warming_up and env_steps >= self.plan.screening_steps + self.plan.warmup_steps:
             self._end_warmup()
         resting = self.closing or self.steps_left(env_steps) <= self.plan.slack_steps
         # not while orders are under way, for they may give back what they have reserved
         closes = resting and not self.closing and not self.contests.flights
         orders = self._close() if closes else list(self._orders(env_steps))
         return [*self._train_commands(resting), *orders]
+
+    def _found_population(self) -> None:
+        """The fastest body of the screening and descendants of it; random bodies if there was none."""
+        founders = sorted(self.screened, key=lambda number: (-self.screened[number], number))[:1]
+        self.nursery.keep(founders)
+        for number in founders:
+            speed, count = self.screened[number], len(self.screened)
+            log.info("screening done: body %d is the fastest of %d, %.3f m/s with a random gait", number, count, speed)
+        self.initial = self.nursery.family(founders, self.plan.num_initial)
+        self._changed = True
 
     def steps_left(self, env_steps: int) -> int:
         """Control steps neither spent, nor reserved by orders under way, nor kept for the closing scores."""
@@ -186,6 +203,8 @@ class Evolution(Search):
         waits = self.waits.pop(order_id, {})
         if order is None:
             return Settlement()
+        if order.is_screening:
+            return self._screening_finished(results, failed)
         self._changed = True
         scores, failed = self.scores_of(policy_version, results, dict(failed))
         self.counters.evaluations += len(order.bodies)
@@ -208,6 +227,20 @@ class Evolution(Search):
                 self.nursery.pop(number)
         settlement.scores, settlement.failed = scores, failed
         return settlement
+
+    def _screening_finished(
+        self, results: Mapping[int, Sequence[Mapping[str, float]]], failed: Mapping[int, str]
+    ) -> Settlement:
+        """Notes how fast bodies can move; one that fails is out. Nothing is settled."""
+        for number, episodes in results.items():
+            speeds = [row[FITNESS] for row in episodes if math.isfinite(row.get(FITNESS, math.nan))]
+            if number in self.nursery and speeds:
+                self.screened[number] = max(speeds)
+                self._failures_in_a_row = 0
+        for number, reason in sorted(failed.items()):
+            self.body_failed(number, f"screening: {reason}")
+        log.info("screening: %d of %d bodies have tried their gaits", len(self.screened), self.plan.num_screened)
+        return Settlement()
 
     def _evaluation_failed(self, number: int, reason: str, wait: Wait | None) -> None:
         self.body_failed(number, f"evaluation: {reason}")

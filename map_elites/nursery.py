@@ -77,6 +77,10 @@ class Nursery:
         """Forgets a newborn, if it is one."""
         self._newborns.pop(number, None)
 
+    def keep(self, numbers: Sequence[int]) -> None:
+        """Forgets all newborns but these."""
+        self._newborns = {number: self._newborns[number] for number in numbers}
+
     def put(self, newborn: Newborn) -> None:
         """Takes a newborn in (from a checkpoint)."""
         self._newborns[newborn.id] = newborn
@@ -110,6 +114,22 @@ class Nursery:
                 break
             design = self._variation.space.sample(self._rng)
         return self._take(design)
+
+    def random_newborns(self, count: int) -> list[int]:
+        """Makes several."""
+        return [self.random_newborn() for _ in range(count)]
+
+    def family(self, founders: Sequence[int], size: int) -> list[int]:
+        """Ids of newborns and descendants of theirs, `size` in all: each a child of any of those before.
+
+        Without founders, or where no new child is found, members are random.
+        """
+        members = list(founders[:size])
+        while len(members) < size:
+            parent = members[int(self._rng.integers(len(members)))] if founders else None
+            child = None if parent is None else self._child([self[parent].design])
+            members.append(self.random_newborn() if child is None else self._take(child, (parent,)))
+        return members
 
     def knows(self, design: Any) -> bool:
         """Whether a design is in the archive, on its way there, or set aside."""

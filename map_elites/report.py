@@ -131,7 +131,9 @@ class Reporter:
         log.warning("%s died (%s) and was replaced", event.who, event.cause)
 
     def scored(self, order: int, version: int, outcome: Settlement) -> None:
-        """An order was settled."""
+        """An order was settled; one that scored nothing is not spoken of."""
+        if not outcome.scores and not outcome.failed:
+            return
         for number, reason in sorted(outcome.failed.items()):
             log.warning("evaluation of body %d failed: %s", number, reason)
             self._evaluation_row(order, version, number, f"failed: {reason}", None, None)

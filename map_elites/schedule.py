@@ -9,6 +9,7 @@ from map_elites.config import EvaluationConfig, EvolutionConfig
 
 STEPS_PER_PLACE = 1250  # a shorter run has fewer places than configured, so that no single body eats it up
 STEPS_PER_INITIAL = 1250  # likewise for the first population
+SCREENING_SHARE = 0.15  # the screening before it takes at most this share of the run
 NEWBORN_SHARE_OF_RUN = 0.01  # a newborn's guaranteed steps are at most this share of the run
 FEWEST_NEWBORN_STEPS = 256  # two episodes
 ALONE_SHARE_OF_RUN = 0.125  # likewise for the whole budget of an individual that learns alone
@@ -28,8 +29,10 @@ class Plan:
         workers: Worker processes that the run can keep busy.
         places: Bodies that a worker rolls out at a time.
         newborn_places: Places of a worker for newborns; elites rehearse in the others.
-        num_initial: Random bodies of the warm-up.
-        warmup_steps: End of the warm-up.
+        num_screened: Random bodies that are screened before the warm-up; 0: none.
+        screening_episodes: Gaits that each of them tries.
+        num_initial: Bodies of the warm-up.
+        warmup_steps: Length of the warm-up.
         newborn_steps: Training before a newborn is scored.
         episode_steps: Steps of an evaluation episode.
         terrains: How many terrains every body trains and is scored on.
@@ -43,6 +46,8 @@ class Plan:
     workers: int
     places: int
     newborn_places: int
+    num_screened: int
+    screening_episodes: int
     num_initial: int
     warmup_steps: int
     newborn_steps: int
@@ -52,6 +57,11 @@ class Plan:
     contest_size: int
     orders_in_flight: int
     most_bodies: int
+
+    @property
+    def screening_steps(self) -> int:
+        """Length of the screening."""
+        return self.num_screened * self.screening_episodes * self.episode_steps
 
     @property
     def slack_steps(self) -> int:
@@ -91,12 +101,16 @@ def make_plan(
         FEWEST_NEWBORN_STEPS, int(total_steps * (NEWBORN_SHARE_OF_RUN if shared else ALONE_SHARE_OF_RUN))
     )
     num_initial = max(1, min(evolution.num_initial_random, total_steps // STEPS_PER_INITIAL))
+    gait_steps = evolution.screening_episodes * episode_steps
+    num_screened = min(evolution.num_screened, int(total_steps * SCREENING_SHARE) // gait_steps) if shared else 0
     longest_warmup = num_initial * evolution.warmup_steps_per_individual
     return Plan(
         total_steps=total_steps,
         workers=workers,
         places=places,
         newborn_places=max(1, round(places * evolution.newborn_share)),
+        num_screened=num_screened,
+        screening_episodes=evolution.screening_episodes,
         num_initial=num_initial,
         warmup_steps=min(int(total_steps * evolution.warmup_share), longest_warmup),
         newborn_steps=min(evolution.training_steps_per_individual, newborn_steps),

@@ -1,4 +1,4 @@
-"""Simple open-loop controllers, to see a body move: nothing, noise, or one sine wave."""
+"""Simple open-loop controllers, to see a body move: nothing, noise, one sine wave, or a random gait."""
 
 from collections.abc import Callable
 
@@ -35,7 +35,23 @@ def sinusoid(
     return lambda time_s: amplitude * np.sin(2 * np.pi * frequency_hz * time_s + phases)
 
 
-CONTROLLERS: dict[str, Callable[..., Controller]] = {"zero": zero, "random": random, "sinusoid": sinusoid}
+def gait(num_joints: int, rng: np.random.Generator) -> Controller:
+    """Moves all joints in sine waves of one frequency (0.3 to 2 Hz), each with its own amplitude (up to the whole
+    range), phase, and middle (up to half of the range aside); all drawn uniformly.
+    """
+    frequency_hz = rng.uniform(0.3, 2.0)
+    amplitudes = rng.uniform(0.0, 1.0, num_joints)
+    phases = rng.uniform(0.0, 2 * np.pi, num_joints)
+    middles = rng.uniform(-0.5, 0.5, num_joints)
+    return lambda time_s: middles + amplitudes * np.sin(2 * np.pi * frequency_hz * time_s + phases)
+
+
+CONTROLLERS: dict[str, Callable[..., Controller]] = {
+    "zero": zero,
+    "random": random,
+    "sinusoid": sinusoid,
+    "gait": gait,
+}
 """Makers of controllers by name; each takes the number of joints and a source of randomness."""
 
 

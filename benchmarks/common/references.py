@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from common.bodies import robot_design
+from robogrammar_env.controllers import Controller, gait
 from robogrammar_env.design import RobotDesign
 from robogrammar_env.engine.base import CONTROL_STEP_S
 from robogrammar_env.errors import SimulationDiverged
@@ -55,37 +55,8 @@ def planner_speeds(designs: Sequence[str]) -> list[float | None]:
 # -- the best of some random sinusoids ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Sinusoid:
-    """Joint targets that swing at one frequency: action = offset + amplitude * sin(2 pi f t + phase), per joint.
-
-    Attributes:
-        frequency_hz: of all joints.
-        amplitude, phase_rad, offset: (n,) one value per joint; an action of 1 is 90 degrees.
-    """
-
-    frequency_hz: float
-    amplitude: np.ndarray
-    phase_rad: np.ndarray
-    offset: np.ndarray
-
-    @staticmethod
-    def draw(num_joints: int, rng: np.random.Generator) -> Sinusoid:
-        """Frequency uniform in 0.3 to 2 Hz; per joint amplitude in 0 to 1, any phase, offset in -0.5 to 0.5."""
-        return Sinusoid(
-            rng.uniform(0.3, 2.0),
-            rng.uniform(0.0, 1.0, num_joints),
-            rng.uniform(0.0, 2 * np.pi, num_joints),
-            rng.uniform(-0.5, 0.5, num_joints),
-        )
-
-    def action(self, time_s: float) -> np.ndarray:
-        """(n,) action at a time since the start."""
-        return self.offset + self.amplitude * np.sin(2 * np.pi * self.frequency_hz * time_s + self.phase_rad)
-
-
 def best_sinusoid_speed(design: RobotDesign, *, engine: str, count: int = 60, seed: int = 0) -> float:
-    """Speed in m/s of the best of `count` random sinusoids.
+    """Speed in m/s of the best of `count` random sinusoids (`robogrammar_env.controllers.gait`).
 
     Each is tried for one episode; the fastest is then scored on the start poses that policies are scored on, so that
     luck of the draw is not counted.
@@ -93,21 +64,21 @@ def best_sinusoid_speed(design: RobotDesign, *, engine: str, count: int = 60, se
     simulation = Simulation(design, engine=engine)
     rng = np.random.default_rng(seed)
     try:
-        tried = [Sinusoid.draw(simulation.num_joints, rng) for _ in range(count)]
-        best = max(tried, key=lambda sinusoid: _episode_speed(simulation, sinusoid, SELECTION_SEED))
+        tried = [gait(simulation.num_joints, rng) for _ in range(count)]
+        best = max(tried, key=lambda controller: _episode_speed(simulation, controller, SELECTION_SEED))
         return float(np.mean([_episode_speed(simulation, best, start) for start in EVALUATION_SEEDS]))
     finally:
         simulation.close()
 
 
-def _episode_speed(simulation: Simulation, sinusoid: Sinusoid, seed: int) -> float:
+def _episode_speed(simulation: Simulation, controller: Controller, seed: int) -> float:
     """Speed of one episode in m/s; -inf if the physics diverges."""
     simulation.reset(seed, training=False)
     info: dict[str, Any] = {}
     step = 0
     while not info:
         try:
-            info = simulation.step(sinusoid.action(step * CONTROL_STEP_S)).info
+            info = simulation.step(controller(step * CONTROL_STEP_S)).info
         except SimulationDiverged:
             return -np.inf
         step += 1

@@ -12,7 +12,9 @@ import numpy as np
 from map_elites.evaluation import REFERENCE_SEED
 from map_elites.variation import DesignSpace
 from robogrammar_env.apr30 import LIMB_JOINTS, SPINE_JOINTS
+from robogrammar_env.controllers import gait
 from robogrammar_env.design import LimbLink, RobotDesign
+from robogrammar_env.engine.base import CONTROL_STEP_S
 from robogrammar_env.observation import GLOBAL_DIM, GLOBAL_STATIC_DIM, JOINT_DIM, JOINT_STATIC_DIM, TERRAIN_DIM
 from robogrammar_env.robot import build_robot, check_robot
 from robogrammar_env.sampling import sample_design
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BodyPlan:
-    """What a worker needs to simulate a body; travels between processes."""
+    """What a worker needs to simulate a body; travels between processes.
+
+    Attributes:
+        swings: Whether it moves by random gaits, whatever the policy says.
+    """
 
     rules: tuple[int, ...]
     terrain: str
@@ -35,6 +41,7 @@ class BodyPlan:
     engine_settings: Mapping[str, float]
     episode: EpisodeSettings
     reward: RewardWeights
+    swings: bool = False
 
 
 class SimulatedBody(Simulation):
@@ -46,10 +53,34 @@ class SimulatedBody(Simulation):
         return super().reset(None if reference else seed, training=training)
 
 
-def body_spec(number: int, design: RobotDesign, config: TrainConfig, *, training: bool = False) -> BodySpec:
-    """A design on its way to a worker, in the engine that scores or, for `training`, in the one that trains."""
+class SwingingBody(SimulatedBody):
+    """A simulation whose joints follow a random gait, another for each seed; what the policy wants is ignored."""
+
+    def reset(self, seed: int | None, *, training: bool) -> Any:
+        """Starts an episode with the gait of its seed."""
+        self._gait, self._steps = gait(self.num_joints, np.random.default_rng(seed)), 0
+        return super().reset(seed, training=training)
+
+    def step(self, action: np.ndarray) -> Any:
+        """Moves one control step along the gait."""
+        self._steps += 1
+        return super().step(self._gait((self._steps - 1) * CONTROL_STEP_S))
+
+
+def body_spec(
+    number: int, design: RobotDesign, config: TrainConfig, *, training: bool = False, swings: bool = False
+) -> BodySpec:
+    """A design on its way to a worker, in the engine that scores or, for training and swinging, in the one that trains.
+
+    Args:
+        number: Its id.
+        design: What it is.
+        config: All settings.
+        training: It is going to train.
+        swings: It moves by random gaits, whatever the policy says.
+    """
     environment = config.environment
-    engine = environment.trains_in if training else environment.engine
+    engine = environment.trains_in if training or swings else environment.engine
     return BodySpec(
         number,
         BodyPlan(
@@ -60,6 +91,7 @@ def body_spec(number: int, design: RobotDesign, config: TrainConfig, *, training
             engine_settings=dict(environment.engine_settings) if engine == environment.engine else {},
             episode=config.episode,
             reward=config.reward,
+            swings=swings,
         ),
     )
 
@@ -67,7 +99,8 @@ def body_spec(number: int, design: RobotDesign, config: TrainConfig, *, training
 def simulate(spec: BodySpec) -> SimulatedBody:
     """The simulation of a body."""
     plan: BodyPlan = spec.payload
-    return SimulatedBody(
+    kind = SwingingBody if plan.swings else SimulatedBody
+    return kind(
         RobotDesign.from_rules(plan.rules),
         terrain=plan.terrain,
         terrain_samples=plan.terrain_samples,

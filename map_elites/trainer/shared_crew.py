@@ -95,12 +95,13 @@ class SharedCrew:
         if isinstance(command, TrainCommand):
             self._supervisor.train(command.worker, TrainOrder(self._specs(command.bodies, training=True)))
         elif isinstance(command, EvaluationOrder):
-            self._supervisor.evaluate(EvaluateOrder(command.order_id, self._specs(command.bodies), command.seeds))
+            specs = self._specs(command.bodies, swings=command.is_screening)
+            self._supervisor.evaluate(EvaluateOrder(command.order_id, specs, command.seeds))
         else:
             raise TypeError(f"no such command here: {command!r}")
 
-    def _specs(self, bodies: tuple[int, ...], *, training: bool = False) -> tuple[BodySpec, ...]:
-        return tuple(body_spec(n, self._design_of(n), self._config, training=training) for n in bodies)
+    def _specs(self, bodies: tuple[int, ...], **purpose: bool) -> tuple[BodySpec, ...]:
+        return tuple(body_spec(n, self._design_of(n), self._config, **purpose) for n in bodies)
 
     def poll(self, timeout_s: float) -> list[CrewEvent]:
         """What happened, in the words of the search.
