@@ -59,7 +59,7 @@ class Evolution(Search):
 
     # -- what to do next -------------------------------------------------------------------------------------------
 
-    def commands(self, env_steps: int) -> list[TrainCommand | EvaluationOrder]:
+    def commands(self, env_steps: int) -> Sequence[TrainCommand | EvaluationOrder]:
         """What the workers should do now.
 
         Args:
@@ -69,8 +69,8 @@ class Evolution(Search):
             return []
         if self.warming_up and not self.initial:
             if self.plan.num_screened and not self.screened:
-                return self.contests.screening_orders(self.nursery.random_newborns(self.plan.num_screened))
-            self._found_population()
+                return self._screen()
+            self._start_warmup()
         if self.warming_up and env_steps >= self.plan.screening_steps + self.plan.warmup_steps:
             self._end_warmup()
         resting = self.closing or self.steps_left(env_steps) <= self.plan.slack_steps
@@ -79,8 +79,12 @@ class Evolution(Search):
         orders = self._close() if closes else list(self._orders(env_steps))
         return [*self._train_commands(resting), *orders]
 
-    def _found_population(self) -> None:
-        """The fastest body of the screening and descendants of it; random bodies if there was none."""
+    def _screen(self) -> list[EvaluationOrder]:
+        """Random bodies try random gaits."""
+        return self.contests.screening_orders([self.nursery.random_newborn() for _ in range(self.plan.num_screened)])
+
+    def _start_warmup(self) -> None:
+        """The first population is the fastest body of the screening and descendants of it, or random without one."""
         founders = sorted(self.screened, key=lambda number: (-self.screened[number], number))[:1]
         self.nursery.keep(founders)
         for number in founders:

@@ -115,10 +115,6 @@ class Nursery:
             design = self._variation.space.sample(self._rng)
         return self._take(design)
 
-    def random_newborns(self, count: int) -> list[int]:
-        """Makes several."""
-        return [self.random_newborn() for _ in range(count)]
-
     def family(self, founders: Sequence[int], size: int) -> list[int]:
         """Ids of newborns and descendants of theirs, `size` in all: each a child of any of those before.
 
@@ -126,10 +122,13 @@ class Nursery:
         """
         members = list(founders[:size])
         while len(members) < size:
-            parent = members[int(self._rng.integers(len(members)))] if founders else None
-            child = None if parent is None else self._child([self[parent].design])
-            members.append(self.random_newborn() if child is None else self._take(child, (parent,)))
+            members.append(self._child_of_one(members) if founders else self.random_newborn())
         return members
+
+    def _child_of_one(self, numbers: Sequence[int]) -> int:
+        parent = self[numbers[int(self._rng.integers(len(numbers)))]]
+        design = self._child([parent.design])
+        return self.random_newborn() if design is None else self._take(design, (parent.id,))
 
     def knows(self, design: Any) -> bool:
         """Whether a design is in the archive, on its way there, or set aside."""

@@ -43,7 +43,7 @@ def gait(num_joints: int, rng: np.random.Generator) -> Controller:
     amplitudes = rng.uniform(0.0, 1.0, num_joints)
     phases = rng.uniform(0.0, 2 * np.pi, num_joints)
     middles = rng.uniform(-0.5, 0.5, num_joints)
-    return lambda time_s: middles + amplitudes * np.sin(2 * np.pi * frequency_hz * time_s + phases)
+    return lambda time_s: np.clip(middles + amplitudes * np.sin(2 * np.pi * frequency_hz * time_s + phases), -1, 1)
 
 
 CONTROLLERS: dict[str, Callable[..., Controller]] = {

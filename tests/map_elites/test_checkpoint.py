@@ -56,6 +56,17 @@ def test_bodies_being_scored_are_scored_again(tmp_path: Path):
     assert flying and flying <= set(fresh.contests.waiting)
 
 
+def test_a_screening_that_was_cut_short_begins_anew(tmp_path: Path):
+    evolution = make_evolution(200_000, num_screened=10)
+    evolution.commands(0)
+    write_state(tmp_path, {"search": search_state(evolution)})
+    fresh = make_evolution(200_000, num_screened=10)
+    restore_or_fail(fresh, tmp_path, read_state(tmp_path), read_parted)
+    assert len(fresh.nursery) == 0
+    orders = fresh.commands(0)
+    assert orders and all(order.is_screening and min(order.bodies) >= 10 for order in orders)
+
+
 @pytest.mark.parametrize(
     "damage", [lambda t: t[: len(t) // 3], lambda t: "", lambda t: "[]", lambda t: '{"format": 9}']
 )

@@ -17,7 +17,7 @@ from tests.map_elites.fakes import AXES, ToyWorkers, toy_space
 
 
 def make_evolution(total_steps: int = 60_000, workers: int = 2, seed: int = 0, **settings) -> Evolution:
-    evolution = EvolutionConfig(**settings)
+    evolution = EvolutionConfig(**{"num_screened": 0, **settings})
     evaluation = EvaluationConfig()
     return Evolution(
         plan=make_plan(total_steps, workers, evolution, evaluation, episode_steps=128),
@@ -60,6 +60,36 @@ def test_the_warmup_is_no_longer_than_its_bodies_need_nor_than_its_share_of_the_
     settings = {"num_initial_random": 4, "warmup_steps_per_individual": 1000, "warmup_share": 0.5}
     assert make_evolution(60_000, **settings).plan.warmup_steps == 4_000
     assert make_evolution(6_000, **settings).plan.warmup_steps == 3_000
+
+
+def test_the_first_population_is_the_fastest_of_the_screening_and_its_descendants():
+    evolution = make_evolution(400_000, num_screened=40, screening_episodes=3)
+    toy = ToyWorkers(evolution)
+    toy.round()
+    assert evolution.plan.screening_steps == toy.env_steps == 40 * 3 * 128 and not any(toy.mixes.values())
+    assert all(order.is_screening and len(order.seeds) == 3 for order in toy.seen)
+    toy.version = 1  # when they were screened
+    best = max(range(40), key=lambda number: max(toy.play(number, seed)["speed_m_s"] for seed in toy.seen[0].seeds))
+    toy.round()
+    founder, *others = evolution.initial
+    parents = {newborn.id: newborn.parent_ids for newborn in evolution.nursery}
+    assert founder == best and set(parents) == set(evolution.initial) and len(evolution.initial) == 16
+    assert all(set(parents[number]) <= set(evolution.initial) and parents[number] for number in others)
+    assert not evolution.archive and evolution.counters.evaluations == 0
+
+
+def test_bodies_that_fail_in_the_screening_are_not_chosen():
+    evolution = make_evolution(400_000, num_screened=20)
+    toy = ToyWorkers(evolution, fail=frozenset(range(1, 20)))
+    toy.round()
+    toy.fail = frozenset()
+    toy.round()
+    assert evolution.initial[0] == 0 and all(number >= 20 for number in evolution.initial[1:])
+
+
+def test_the_screening_takes_a_small_share_of_a_short_run_and_none_of_a_very_short_one():
+    assert make_evolution(100_000, num_screened=256).plan.num_screened == 14
+    assert make_evolution(3_000, num_screened=256).plan.screening_steps == 0
 
 
 def test_nothing_is_scored_before_the_warmup_ends():

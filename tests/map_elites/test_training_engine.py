@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from map_elites.trainer import settings
-from map_elites.trainer.bodies import body_spec
+from map_elites.trainer.bodies import body_spec, make_body
 from map_elites.trainer.settings import EnvironmentConfig, TrainConfig
 from robogrammar_env.design import as_design
 
@@ -36,3 +37,19 @@ def test_engine_settings_belong_to_the_engine_that_scores():
     config = TrainConfig(environment=EnvironmentConfig(engine_settings={"solver_iterations": 50.0}))
     assert body_spec(0, DESIGN, config).payload.engine_settings == {"solver_iterations": 50.0}
     assert body_spec(0, DESIGN, config, training=True).payload.engine_settings == {}
+
+
+def swing(seed: int, action: float) -> np.ndarray:
+    """The joints' angles after ten control steps of a body that moves by the gait of a seed."""
+    body = make_body(body_spec(0, DESIGN, TrainConfig(), swings=True))
+    body.reset(seed, training=False)
+    for _ in range(10):
+        step = body.step(np.full(body.num_joints, action))
+    body.close()
+    return step.observation.joints
+
+
+def test_a_swinging_body_follows_the_gait_of_its_seed_whatever_it_is_told():
+    pytest.importorskip("mujoco")
+    assert body_spec(0, DESIGN, TrainConfig(), swings=True).payload.engine == "mujoco"
+    assert (swing(1, 0.0) == swing(1, 1.0)).all() and np.abs(swing(1, 0.0) - swing(2, 0.0)).max() > 0.1

@@ -66,7 +66,7 @@ def test_show_draws(capsys, tmp_path):
         ("terrain moon", "unknown terrain 'moon'"),
         ("simulate 0 7 2", "not finished"),
         ("simulate 0 7 3 6", "has no joint"),
-        ("simulate flat --controller dance", "unknown controller 'dance'; known: zero, random, sinusoid, mppi"),
+        ("simulate flat --controller dance", "unknown controller 'dance'; known: zero, random, sinusoid, gait, mppi"),
         ("simulate flat --terrain flat,ridge", "unknown terrain 'ridge', did you mean 'ridged'"),
         ("simulate flat --terrain moon", "unknown terrain 'moon'"),
         ("simulate flat --engine havok", "unknown engine 'havok'"),
@@ -137,7 +137,7 @@ def test_terrain_lists_and_draws(capsys, tmp_path):
     assert code == 0 and (tmp_path / "gap.png").exists()
 
 
-@pytest.mark.parametrize("controller", ["zero", "random", "sinusoid"])
+@pytest.mark.parametrize("controller", ["zero", "random", "sinusoid", "gait"])
 def test_simulate_runs_an_episode_and_prints_what_it_measured(capsys, controller):
     code, out, _ = _run(capsys, ["simulate", "body(obtuse_lift)", "--controller", controller, "--terrain", "ridged"])
     assert code == 0
