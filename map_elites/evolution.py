@@ -1,6 +1,6 @@
-"""The search: random bodies try random gaits; kin of the fastest warm the policy up; then newborns train, grow up, are
-scored and enter the archive; at the end all elites are scored once more, so that the archive's scores are those of the
-policy that it ends with.
+"""The search: random bodies try random gaits; the fastest and their kin warm the policy up; then newborns train, grow
+up, are scored and enter the archive; at the end all elites are scored once more, so that the archive's scores are those
+of the policy that it ends with.
 
 `Evolution` decides and remembers; it runs nothing. Whoever owns the workers asks for `commands`, carries them out and
 reports back what happened. With the same reports in the same order it does the same, whatever the clock says.
@@ -84,12 +84,13 @@ class Evolution(Search):
         return self.contests.screening_orders([self.nursery.random_newborn() for _ in range(self.plan.num_screened)])
 
     def _start_warmup(self) -> None:
-        """The first population is the fastest body of the screening and descendants of it, or random without one."""
-        founders = sorted(self.screened, key=lambda number: (-self.screened[number], number))[:1]
+        """The first population is the fastest bodies of the screening and their descendants, or random without any."""
+        fastest_first = sorted(self.screened, key=lambda number: (-self.screened[number], number))
+        founders = fastest_first[: self.nursery.config.num_founders]
         self.nursery.keep(founders)
         for number in founders:
-            speed, count = self.screened[number], len(self.screened)
-            log.info("screening done: body %d is the fastest of %d, %.3f m/s with a random gait", number, count, speed)
+            speed, design = self.screened[number], self.design_of(number)
+            log.info("founder %d: %.3f m/s with a random gait; %s", number, speed, design)
         self.initial = self.nursery.family(founders, self.plan.num_initial)
         self._changed = True
 
