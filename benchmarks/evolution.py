@@ -4,8 +4,8 @@
     python benchmarks/evolution.py --report
 
 Cases: "shared" is `--train-shared`. "random" is the same run without selection: every newborn is drawn at random
-(evolution.random_share=1), none is bred, and no elite rehearses (evolution.newborn_share=1); there is no mode without
-an archive, so here it only scores. "independent" is `--train-independent` with 100,000 steps for each individual, which
+(evolution.random_share=1), none is screened (evolution.num_screened=0) or bred, and no elite rehearses
+(evolution.newborn_share=1); there is no mode without an archive, so here it only scores. "independent" is `--train-independent` with 100,000 steps for each individual, which
 is what a body needs to walk when it learns alone.
 
 A run that was interrupted is taken up again; a finished one is not repeated. Diversity over time is read from the
@@ -41,9 +41,10 @@ from map_elites.errors import RunFailedError
 from map_elites.run_folder import RunFolder
 from map_elites.trainer.settings import load_config
 
+RANDOM_BODIES = ("num_screened=0", "random_share=1.0", "newborn_share=1.0")
 CASES = {
     "shared": ["--train-shared"],
-    "random": ["--train-shared", "--set", "evolution.random_share=1.0", "--set", "evolution.newborn_share=1.0"],
+    "random": ["--train-shared", "--set", *("evolution." + key for key in RANDOM_BODIES)],
     "independent": ["--train-independent", "--set", "evolution.training_steps_per_individual=100000"],
 }
 CURVES = ("env_steps", "wall_seconds", "num_elites", "coverage", "qd_score", "max_fitness", "mean_fitness")

@@ -22,10 +22,11 @@ import numpy as np
 import psutil
 import yaml
 from common.bodies import BODIES, read_designs
-from common.options import parse_settings
+from common.options import parse_settings, run_program
 from common.trial import PRELOAD
 
 from map_elites.config import build, default_workers, merge, nest
+from map_elites.run_folder import check_writable
 from map_elites.trainer.bodies import body_spec, make_body, observation_spec
 from map_elites.trainer.settings import TrainConfig
 from shared_ppo.body import BodySpec
@@ -150,8 +151,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--config", type=Path, default=DEFAULTS)
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/throughput"))
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/throughput"), metavar="DIR")
     options = parser.parse_args()
+    check_writable(options.out)
     base = yaml.safe_load(options.config.read_text(encoding="utf-8")) or {}
     settings = merge(base, merge(parse_settings(options.set), nest("environment.engine", options.engine)))
     config = build(TrainConfig, settings)
@@ -170,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)
