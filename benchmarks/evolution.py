@@ -5,8 +5,8 @@
 
 Cases: "shared" is `--train-shared`. "random" is the same run without selection: every newborn is drawn at random
 (evolution.random_share=1), none is screened (evolution.num_screened=0) or bred, and no elite rehearses
-(evolution.newborn_share=1); there is no mode without an archive, so here it only scores. "independent" is `--train-independent` with 100,000 steps for each individual, which
-is what a body needs to walk when it learns alone.
+(evolution.newborn_share=1); there is no mode without an archive, so here it only scores. "independent" is
+`--train-independent` with 100,000 steps for each individual, which is what a body needs to walk when it learns alone.
 
 A run that was interrupted is taken up again; a finished one is not repeated. Diversity over time is read from the
 archives in the checkpoints: distinct body plans (legs, torso segments, joints) among the elites, and the mean distance
