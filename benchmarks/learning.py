@@ -20,8 +20,11 @@ from common.bodies import BODIES, breed_designs, draw_designs, published_designs
 from common.options import make_parser, run_program, train_config, trial_settings
 from common.parts import Parts
 from common.progress import Progress
+from common.references import fastest_by_gaits
 from common.tables import column, draw, machines, markdown, means, percent, planner_share, summarise
 from common.trial import Crew, Trial, marks
+
+from robogrammar_env.design import RobotDesign
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -33,15 +36,29 @@ def main(argv: list[str] | None = None) -> None:
         write_designs(options.bodies, designs, comment)
         return
     if options.breed_bodies:
-        designs = breed_designs(published_designs(), options.breed_bodies, seed=2026)
-        comment = f"{len(designs)} designs: RoboGrammar's flat and ridged ones, and descendants bred from seed 2026"
-        write_designs(options.bodies, designs, comment)
+        write_designs(options.bodies, *breed(options))
         return
     parts = Parts(options.out)
     if not options.report:
         for seed in options.seeds:
             train(options, seed, parts)
     report(parts)
+
+
+def breed(options: argparse.Namespace) -> tuple[list[RobotDesign], str]:
+    """Related designs, and where they come from: the published ones, or the fastest of a screening."""
+    count = options.breed_bodies
+    if not options.screen_bodies:
+        founders, seed = published_designs(), 2026
+        return (
+            breed_designs(founders, count, seed=seed),
+            f"{count} designs: RoboGrammar's flat and ridged ones, and descendants bred from seed {seed}",
+        )
+    seed = options.seeds[0]
+    drawn = draw_designs(options.screen_bodies, seed=seed, min_joints=1, max_joints=24)
+    founders = fastest_by_gaits(drawn, options.founders, seed=seed)
+    comment = f"{count} designs: the {len(founders)} fastest of {len(drawn)} random ones, and descendants; seed {seed}"
+    return breed_designs(founders, count, seed=seed), comment
 
 
 def train(options: argparse.Namespace, seed: int, parts: Parts) -> None:
@@ -95,7 +112,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--points", type=int, default=10, help="evaluations along the way")
     parser.add_argument("--tag", default="default", help="name of this setting")
     parser.add_argument("--draw-bodies", type=int, metavar="N", help="write N new designs to --bodies and stop")
-    parser.add_argument("--breed-bodies", type=int, metavar="N", help="the same, N related designs")
+    parser.add_argument("--breed-bodies", type=int, metavar="N", help="the same, N designs related to published ones")
+    parser.add_argument("--screen-bodies", type=int, metavar="N", help="... to the fastest of N random ones instead")
+    parser.add_argument("--founders", type=int, default=1, help="... so many of them (1)")
     return parser.parse_args(argv)
 
 

@@ -49,12 +49,14 @@ def published_designs() -> list[RobotDesign]:
     return [robot_design(name) for name in PUBLISHED]
 
 
-def draw_designs(count: int, *, seed: int, without: Collection[RobotDesign] = ()) -> list[RobotDesign]:
-    """Draws `count` different useful designs of 3 to 16 joints, none of those in `without`."""
+def draw_designs(
+    count: int, *, seed: int, without: Collection[RobotDesign] = (), min_joints: int = 3, max_joints: int = 16
+) -> list[RobotDesign]:
+    """Draws `count` different useful designs, none of those in `without`."""
     rng = np.random.default_rng(seed)
     designs: dict[RobotDesign, None] = {}
     while len(designs) < count:
-        design = sample_design(rng, min_joints=3, max_joints=16)
+        design = sample_design(rng, min_joints=min_joints, max_joints=max_joints)
         if design not in without:
             designs[design] = None
     return list(designs)
