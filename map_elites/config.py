@@ -24,6 +24,7 @@ from map_elites.descriptors import Descriptor, make_axes
 from map_elites.errors import UserError
 
 T = TypeVar("T")
+LONGEST_CONFIG = 1_000_000  # characters
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -176,7 +177,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: Missing, unreadable, not YAML, or not a mapping of sections.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.safe_load(_read_text(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError([f"cannot read config {path}: {reason}"]) from None
@@ -189,6 +190,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError([f"{path}: wants a mapping of sections, got a {type(data).__name__}"])
     return data
+
+
+def _read_text(path: Path) -> str:
+    """The text of a file; one that does not end, such as a device, is refused."""
+    with path.open(encoding="utf-8") as file:
+        text = file.read(LONGEST_CONFIG + 1)
+    if len(text) > LONGEST_CONFIG:
+        raise ConfigError([f"{path}: longer than {LONGEST_CONFIG} characters, so no config"])
+    return text
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

@@ -136,6 +136,11 @@ def test_bad_yaml_is_one_clear_line(tmp_path: Path, text: str):
     assert "\n" not in str(caught.value) and "bad.yaml" in str(caught.value)
 
 
+def test_a_file_without_an_end_is_no_config():
+    with pytest.raises(ConfigError, match=r"/dev/zero: longer than 1000000 characters"):
+        read_yaml(Path("/dev/zero"))
+
+
 def test_missing_file_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"cannot read config .*nothing\.yaml: No such file"):
         read_yaml(tmp_path / "nothing.yaml")
