@@ -107,11 +107,15 @@ class Contests:
         chosen, bodies = self._choose(ready, archive, guess, busy, affordable)
         if not chosen:
             return None
-        return self._give(bodies), {number: self.waiting.pop(number) for number in chosen}
+        return self._give(bodies, self.config.episodes), {number: self.waiting.pop(number) for number in chosen}
 
     def closing_order(self, archive: Archive, count: int) -> EvaluationOrder:
-        """Scores the `count` elites with the oldest scores once more, all together, so that none blocks another."""
-        return self._give([elite.id for elite in _oldest_scores_first(archive)[:count]])
+        """Scores the `count` elites with the oldest scores once more, all together, so that none blocks another.
+
+        These scores stay, so there are as many episodes behind them as behind those of the verification.
+        """
+        bodies = [elite.id for elite in _oldest_scores_first(archive)[:count]]
+        return self._give(bodies, self.config.verification_episodes)
 
     def screening_orders(self, bodies: Sequence[int]) -> list[EvaluationOrder]:
         """Has bodies move by random gaits, a few bodies an order, so that all workers have their share."""
@@ -121,9 +125,9 @@ class Contests:
             self._send(bodies[start : start + size], seeds, is_screening=True) for start in range(0, len(bodies), size)
         ]
 
-    def _give(self, bodies: Iterable[int]) -> EvaluationOrder:
+    def _give(self, bodies: Iterable[int], episodes: int) -> EvaluationOrder:
         """Sends bodies to be scored on seeds of their own."""
-        return self._send(bodies, contest_seeds(self.run_seed, self.orders, self.config.episodes, self.plan.terrains))
+        return self._send(bodies, contest_seeds(self.run_seed, self.orders, episodes, self.plan.terrains))
 
     def _send(self, bodies: Iterable[int], seeds: tuple[int, ...], *, is_screening: bool = False) -> EvaluationOrder:
         order = EvaluationOrder(self.orders, tuple(bodies), seeds, is_screening)

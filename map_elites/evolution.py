@@ -96,7 +96,7 @@ class Evolution(Search):
 
     def steps_left(self, env_steps: int) -> int:
         """Control steps neither spent, nor reserved by orders under way, nor kept for the closing scores."""
-        closing_steps = self._closing_scores() * self.plan.score_steps
+        closing_steps = self._closing_scores() * self.plan.closing_score_steps
         return self.plan.total_steps - env_steps - self.contests.reserved_steps - closing_steps
 
     def finished(self, env_steps: int) -> bool:

@@ -37,6 +37,7 @@ class Plan:
         episode_steps: Steps of an evaluation episode.
         terrains: How many terrains every body trains and is scored on.
         score_steps: Steps behind one score of one body.
+        closing_score_steps: Likewise at the end.
         contest_size: Grown-up newborns scored together.
         orders_in_flight: Evaluation orders at a time.
         most_bodies: Most newborns taken into one order.
@@ -54,6 +55,7 @@ class Plan:
     episode_steps: int
     terrains: int
     score_steps: int
+    closing_score_steps: int
     contest_size: int
     orders_in_flight: int
     most_bodies: int
@@ -71,7 +73,7 @@ class Plan:
     @property
     def most_closing_scores(self) -> int:
         """Most elites that are scored once more at the end."""
-        return int(self.total_steps * CLOSING_SHARE) // self.score_steps
+        return int(self.total_steps * CLOSING_SHARE) // self.closing_score_steps
 
 
 def make_plan(
@@ -117,6 +119,7 @@ def make_plan(
         episode_steps=episode_steps,
         terrains=terrains,
         score_steps=evaluation.episodes * terrains * episode_steps,
+        closing_score_steps=evaluation.verification_episodes * terrains * episode_steps,
         contest_size=max(1, min(evaluation.contest_size, workers * places // 2)),
         orders_in_flight=max(1, workers // 2),
         most_bodies=max(4 * evaluation.contest_size, num_initial),

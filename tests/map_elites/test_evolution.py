@@ -122,7 +122,8 @@ def test_newborns_have_their_guaranteed_steps_before_they_can_lose():
 def test_orders_share_seeds_and_never_hold_a_body_twice():
     toy = run(make_evolution(100_000))
     for order in toy.seen:
-        assert len(set(order.bodies)) == len(order.bodies) and order.seeds[0] == 0 and len(order.seeds) == 2
+        assert len(set(order.bodies)) == len(order.bodies) and order.seeds[0] == 0
+        assert len(order.seeds) == (4 if order is toy.seen[-1] else 2)
     assert len({order.seeds[1] for order in toy.seen}) == len(toy.seen)
 
 
@@ -138,15 +139,15 @@ def test_a_run_ends_with_the_scores_of_its_last_policy():
     toy = run(evolution)
     last = toy.seen[-1]
     assert evolution.closing and toy.mixes == {0: (), 1: ()}
-    assert {elite.id for elite in evolution.archive} <= set(last.bodies)
+    assert {elite.id for elite in evolution.archive} <= set(last.bodies) and len(last.seeds) == 4
     assert {elite.score.policy_version for elite in evolution.archive} == {toy.version - 1}
 
 
 def test_a_short_run_closes_with_no_more_scores_than_its_steps_allow():
     evolution = make_evolution(40_000, workers=1)
     toy = run(evolution)
-    assert evolution.plan.most_closing_scores == 40_000 // 20 // 256 == 7
-    assert evolution.closing and len(toy.seen[-1].bodies) == min(7, len(evolution.archive)) and not toy.orders
+    assert evolution.plan.most_closing_scores == 40_000 // 20 // (4 * 128) == 3
+    assert evolution.closing and len(toy.seen[-1].bodies) == min(3, len(evolution.archive)) and not toy.orders
 
 
 def test_children_name_parents_born_before_them():
