@@ -20,7 +20,7 @@ from common.bodies import BODIES, breed_designs, draw_designs, published_designs
 from common.options import make_parser, run_program, train_config, trial_settings
 from common.parts import Parts
 from common.progress import Progress
-from common.references import fastest_by_gaits
+from common.screening import fastest_by_gaits
 from common.tables import column, draw, machines, markdown, means, percent, planner_share, summarise
 from common.trial import Crew, Trial, marks
 

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from common.bodies import robot_design
-from common.progress import Progress
 from robogrammar_env.controllers import Controller, gait
 from robogrammar_env.design import RobotDesign
 from robogrammar_env.engine.base import CONTROL_STEP_S
@@ -66,29 +65,14 @@ def best_sinusoid_speed(design: RobotDesign, *, engine: str, count: int = 60, se
     rng = np.random.default_rng(seed)
     try:
         tried = [gait(simulation.num_joints, rng) for _ in range(count)]
-        best = max(tried, key=lambda controller: _episode_speed(simulation, controller, SELECTION_SEED))
-        return float(np.mean([_episode_speed(simulation, best, start) for start in EVALUATION_SEEDS]))
+        best = max(tried, key=lambda controller: episode_speed(simulation, controller, SELECTION_SEED))
+        return float(np.mean([episode_speed(simulation, best, start) for start in EVALUATION_SEEDS]))
     finally:
         simulation.close()
 
 
-def fastest_by_gaits(designs: Sequence[RobotDesign], keep: int, *, seed: int, episodes: int = 8) -> list[RobotDesign]:
-    """The `keep` designs that move fastest in MuJoCo in the best of a few random gaits, fastest first.
-
-    It is what a run's screening does, in this process.
-    """
-    progress, speeds = Progress("screening", len(designs), "bodies"), {}
-    for done, design in enumerate(designs, start=1):
-        simulation, rng = Simulation(design, engine="mujoco"), np.random.default_rng(seed)
-        gaits = [gait(simulation.num_joints, rng) for _ in range(episodes)]
-        speeds[design] = max(_episode_speed(simulation, each, 1000 + start) for start, each in enumerate(gaits))
-        simulation.close()
-        progress(done, f"{max(speeds.values()):.3f} m/s at best")
-    return sorted(designs, key=lambda design: -speeds[design])[:keep]
-
-
-def _episode_speed(simulation: Simulation, controller: Controller, seed: int) -> float:
-    """Speed of one episode in m/s; -inf if the physics diverges."""
+def episode_speed(simulation: Simulation, controller: Controller, seed: int) -> float:
+    """Speed of one episode of an open-loop controller in m/s; -inf if the physics diverges."""
     simulation.reset(seed, training=False)
     info: dict[str, Any] = {}
     step = 0
