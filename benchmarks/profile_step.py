@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 import yaml
-from learning import BODIES, parse_settings, read_designs
+from common.bodies import BODIES, read_designs
+from common.options import parse_settings
 from throughput import DEFAULTS
 
 from map_elites.config import build, merge, nest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,23 @@ def runs_once(program, arguments: list[str], out: Path, capsys) -> str:
     program.main(["--report", "--out", str(out)])
     assert list(out.glob("*.png"))
     return capsys.readouterr().out
+
+
+PROGRAMS = sorted(path.stem for path in Path(learning.__file__).parent.glob("*.py"))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in PROGRAMS if name != "peers_sample_factory"]
+)  # has its own environment
+def test_every_program_finds_what_it_imports(name):
+    assert callable(importlib.import_module(name).main)
+
+
+def test_bodies_can_be_bred_from_the_fastest_of_a_screening(tmp_path, capsys):
+    out = tmp_path / "family.txt"
+    learning.main(["--bodies", str(out), "--screen-bodies", "3", "--founders", "1", "--breed-bodies", "2"])
+    comment, *lines = out.read_text().splitlines()
+    assert comment == "# 2 designs: the 1 fastest of 3 random ones, and descendants; seed 0" and len(set(lines)) == 2
 
 
 def test_published(tmp_path, capsys):
