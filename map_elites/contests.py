@@ -10,6 +10,8 @@ from map_elites.config import EvaluationConfig
 from map_elites.evaluation import contest_seeds, screening_seeds
 from map_elites.schedule import Plan
 
+SCREENING_ORDERS = 8  # for each worker
+
 
 @dataclass(frozen=True)
 class EvaluationOrder:
@@ -120,7 +122,7 @@ class Contests:
     def screening_orders(self, bodies: Sequence[int]) -> list[EvaluationOrder]:
         """Has bodies move by random gaits, a few bodies an order, so that all workers have their share."""
         seeds = screening_seeds(self.run_seed, self.plan.screening_episodes, self.plan.terrains)
-        size = self.plan.num_initial
+        size = max(1, len(bodies) // (SCREENING_ORDERS * self.plan.workers))
         return [
             self._send(bodies[start : start + size], seeds, is_screening=True) for start in range(0, len(bodies), size)
         ]
