@@ -4,7 +4,7 @@
     python benchmarks/published.py --report
 
 On each terrain one policy trains from nothing on the published flat and ridged designs and on the first `--others`
-bodies of `bodies32.txt`. The designs are then scored as RoboGrammar scores its planner: from the exact rest pose, on
+bodies of a file. The designs are then scored as RoboGrammar scores its planner: from the exact rest pose, on
 layout 0 of the terrain, with its objective (standing still is 4.0). The planner's figures are those of `mppi.py` in the
 same engine. The planner knows the simulator and plans for one design; the policy has never seen the engine that judges.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,8 @@ def train(options: argparse.Namespace, terrain: str, seed: int, parts: Parts) ->
     """One policy on one terrain."""
     config = train_config(options, [f"environment.terrain={terrain}"])
     published = published_designs()
-    designs = [*published, *read_designs(BODIES)[: options.others]]
+    others = [design for design in read_designs(options.bodies) if design not in published]
+    designs = [*published, *others[: options.others]]
     crew = Crew(options.workers, copies=options.copies)
     budget = {"seed": seed, "steps": options.steps, "points": options.points, "judge": options.judge}
     settings = trial_settings(config, **budget, crew=crew, designs=[design.to_text() for design in designs])
@@ -106,6 +108,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__, steps=1_500_000, out="published", seeds=1)
     parser.set_defaults(judge="pybullet")
     parser.add_argument("--terrains", nargs="+", default=list(PUBLISHED), help="one policy for each")
+    parser.add_argument("--bodies", type=Path, default=BODIES, help="file of the other bodies")
     parser.add_argument("--others", type=int, default=6, help="other bodies in the mix")
     parser.add_argument("--copies", type=int, default=2, help="simulations of each body side by side")
     parser.add_argument("--points", type=int, default=10, help="evaluations along the way")
