@@ -10,7 +10,7 @@ from robogrammar_env.rule import EDGE_DEFAULTS, NODE_DEFAULTS, Rule
 
 _CHOICES = {
     "shape": ("none", "capsule", "cylinder"),
-    "type": ("none", "free", "hinge", "fixed"),
+    "type": ("none", "hinge", "fixed"),  # free, as RoboGrammar knows it too, is the base alone
     "control_mode": ("position", "velocity"),
 }
 _POSITIVE = ("length", "radius", "density")

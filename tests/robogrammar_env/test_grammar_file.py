@@ -76,6 +76,7 @@ def test_numbers_vectors_flags_and_choices_are_read():
             r"expected none or capsule or cylinder, got 'ball'",
         ),
         (_rule("subgraph L { a; } subgraph R { a -> b [mirror=1]; }"), r"mirror: expected true or false, got '1'"),
+        (_rule("subgraph L { a; } subgraph R { a -> b [type=free]; }"), r"expected none or hinge or fixed, got 'free'"),
         (_rule('subgraph L { a; } subgraph R { a -> b [joint_axis="0 1"]; }'), r"expected 3 numbers with spaces"),
         (_rule('subgraph L { a; } subgraph R { a -> b [joint_axis="0 0 0"]; }'), r"the axis must not be zero"),
         (_rule('subgraph L { a; } subgraph R { a -> b [joint_axis="0 0 nan"]; }'), r"expected 3 numbers"),
