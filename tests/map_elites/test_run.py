@@ -19,6 +19,7 @@ from tests.map_elites.test_docs import documented_tags, scalar_tags
 
 ROOT = Path(__file__).parents[2]
 STARTED: list[subprocess.Popen] = []
+SCREENED = ("--set", "evolution.screening_episodes=1")  # so that even a small run screens a few bodies
 SMALL = ("--total-steps", "3000", "--max-workers", "2", "--set", "evaluation.verification_episodes=1")
 
 
@@ -116,9 +117,10 @@ def test_a_small_run_with_everything_that_follows_it(tmp_path: Path):
 @pytest.mark.slow
 def test_sync_gives_the_same_archive_byte_for_byte(tmp_path: Path):
     for name, processes in (("a", "true"), ("b", "true"), ("c", "false"), ("d", "false")):
-        flags = ("--mode", "sync", "--seed", "3", "--set", f"run.multiprocess={processes}")
+        flags = ("--mode", "sync", "--seed", "3", "--set", f"run.multiprocess={processes}", *SCREENED)
         code, _, err = finish(trainer(tmp_path, "--train-shared", "--run-name", name, *flags, *SMALL))
         assert code == 0, err
+        assert "with a random gait" in (tmp_path / "results" / name / "training.log").read_text()
     archives = [archive_of(tmp_path / "results" / name) for name in "abcd"]
     assert archives[0] == archives[1] and archives[2] == archives[3] and len(json.loads(archives[0])) > 0
 
