@@ -86,7 +86,7 @@ def _chosen(rows: Sequence[Row], wanted: str | None) -> list[Row]:
 
 def job_name(word: str) -> str:
     """Returns the name of a job that may be given by its number."""
-    return f"job_{int(word):04d}" if word.isdigit() else word
+    return f"job_{int(word):04d}" if word.isdecimal() else word
 
 
 def _write(out: str, content: object) -> int:
