@@ -94,7 +94,9 @@ def export(task: TaskFolder, tar_path: str | None) -> Path:
 
 def _is_packed(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
     """Leaves out what is made anew (shim) or belongs to the project (its copies)."""
-    return None if item.name.endswith(("/shim", "/project")) else item
+    inside = item.name.split("/")[1:]  # deeper folders of these names are what jobs have written
+    is_project = len(inside) == 3 and inside[0] == "jobs" and inside[2] == "project"
+    return None if inside == ["shim"] or is_project else item
 
 
 def _is_safe(item: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:

@@ -121,10 +121,11 @@ def rm(options: argparse.Namespace) -> int:
         content = {**summary(task, rows), "jobs": [job_summary(task, row) for row in rows]}
     except DamagedError as error:
         content = {"task": task.name, "damaged": str(error)}
-    code = _write("summary.yaml", content)
+    with Path("summary.yaml").open("a", encoding="utf-8") as file:  # a document per task: earlier ones are kept
+        yaml.safe_dump(content, file, sort_keys=False, allow_unicode=True, explicit_start=True)
     task.remove()
     print(f"{task.name} is removed; its summary is in summary.yaml")
-    return code
+    return 0
 
 
 def _idle(name: str) -> TaskFolder:

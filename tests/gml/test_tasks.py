@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import sqlite3
+import tarfile
 
 import numpy as np
 import pytest
@@ -179,6 +180,9 @@ def test_damaged_task_hides_no_other_and_can_be_removed(space):
     space.call("ctl", "rm", "-t", "broken")
     assert "is no readable study" in yaml.safe_load((space.path / "summary.yaml").read_text())["damaged"]
     assert "broken" not in space.call("ctl", "show")
+    space.call("ctl", "rm", "-t", "t")
+    summaries = yaml.safe_load_all((space.path / "summary.yaml").read_text())
+    assert [summary["task"] for summary in summaries] == ["broken", "t"]
 
 
 def test_lost_study_is_not_replaced_by_an_empty_one(space):
@@ -235,6 +239,14 @@ def test_export_does_not_replace_what_is_no_file(space):
     os.mkfifo(space.path / "pipe")
     assert "is no file" in space.refused("ctl", "export", "-t", "t", "--tar-path", "pipe")
     assert not list(space.path.glob("*.part"))
+
+
+def test_export_keeps_what_jobs_have_written(space):
+    search(space, "mkdir -p {job_dir}/out/project && touch {job_dir}/out/project/weights && echo 'acc: {x}'")
+    space.call("ctl", "export", "-t", "t", "--tar-path", "t.tar.gz")
+    with tarfile.open(space.path / "t.tar.gz") as tar:
+        assert sum(name.endswith("/out/project/weights") for name in tar.getnames()) == 4
+        assert "t/shim" not in tar.getnames()
 
 
 def test_task_cannot_take_the_folder_of_the_compares(space):
