@@ -140,7 +140,7 @@ def _extracted(tar_path: Path, folder: Path) -> Path:
         with tarfile.open(tar_path) as tar:
             tar.extractall(folder, filter=_is_safe)
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise DamagedError(f"{tar_path} cannot be unpacked: {str(error).splitlines()[0]}") from error
+        raise DamagedError(f"{tar_path} cannot be unpacked: {str(error).splitlines()[0].rstrip(':')}") from error
     found = list(folder.iterdir())
     if len(found) != 1 or not re.fullmatch(NAME, found[0].name) or not TaskFolder(found[0]).exists():
         raise DamagedError(f"{tar_path} does not hold a task")

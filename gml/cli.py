@@ -37,7 +37,8 @@ def guarded(command: Callable[[Sequence[str] | None], int]) -> Callable[[Sequenc
             sys.stderr.close()
             return 0
         except OSError as error:
-            print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+            where = f"{error.filename}: " if error.filename else ""
+            print(f"error: {where}{error.strerror or error}", file=sys.stderr)
             return 2 if isinstance(error, BAD_PATH) or error.errno == errno.EROFS else 1
         except Exception as error:  # Optuna and SQLAlchemy wrap what SQLite says
             if (cause := _of_sqlite(error)) is None:

@@ -5,7 +5,10 @@ import json
 import os
 import resource
 import sqlite3
+import subprocess
+import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,7 +171,9 @@ def test_damaged_study_is_exit_code_1(space):
     for verb in ("show", "export", "clean", "best"):
         assert "is no readable study" in space.call("ctl", verb, "-t", "t", code=1)
     space.write("x.tar.gz", "no tar")
-    assert "cannot be unpacked" in space.call("ctl", "import", "--tar-path", "x.tar.gz", code=1)
+    assert "cannot be unpacked: file could not be opened successfully\n" in space.call(
+        "ctl", "import", "--tar-path", "x.tar.gz", code=1
+    )
 
 
 def test_damaged_task_hides_no_other_and_can_be_removed(space):
@@ -253,6 +258,14 @@ def test_task_cannot_take_the_folder_of_the_compares(space):
     space.write("config.yaml", GRID % "echo 'acc: {x}'")
     assert "'compares'" in space.refused("run", "-t", "compares", "config.yaml")
     assert "'aaa" in space.refused("run", "-t", "a" * 300, "config.yaml")
+
+
+def test_output_that_cannot_be_written_is_one_line(space):
+    search(space, "echo 'acc: {x}'")
+    command = [sys.executable, "-m", "gml.cli", "ctl", "show"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=space.path, env=space.env, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
 
 
 def test_folder_that_cannot_be_used_is_refused(space):
