@@ -12,7 +12,6 @@ from pathlib import Path
 import optuna
 
 from gml.book import ATTRIBUTE, TrialBook, entry_of
-from gml.config import read_config
 from gml.errors import DamagedError, UserError
 from gml.jobs import State
 from gml.rows import Row
@@ -27,7 +26,7 @@ NO_RESULT = (State.ERROR, State.KILLED, "FILTERED")
 
 def close_dead(task: TaskFolder, state: State, reason: str) -> None:
     """Gives every RUNNING and PENDING trial of a task without schedulers a last state."""
-    space = read_config(task.read_config()).task.search_args
+    space = task.config().task.search_args
     book = TrialBook(task.db, space, BaseSearcher(space), scheduler="search-ctl", seed=0)
     with task.gate():
         close_orphans(task, book, state, reason)
@@ -82,6 +81,8 @@ def _merge_wal(db: Path) -> None:
 def export(task: TaskFolder, tar_path: str | None) -> Path:
     """Packs a task; by default to archive/<task>.<time>.tar.gz."""
     target = Path(tar_path) if tar_path else Path("archive") / f"{task.name}.{datetime.now():%Y%m%d%H%M%S}.tar.gz"
+    if target.exists() and not target.is_file():
+        raise UserError(f"--tar-path: {target} is there and is no file")
     target.parent.mkdir(parents=True, exist_ok=True)
     _merge_wal(task.db)
     part = target.with_name(f"{target.name}.part")
@@ -93,7 +94,9 @@ def export(task: TaskFolder, tar_path: str | None) -> Path:
 
 def _is_packed(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
     """Leaves out what is made anew (shim) or belongs to the project (its copies)."""
-    return None if item.name.endswith(("/shim", "/project")) else item
+    inside = item.name.split("/")[1:]  # deeper folders of these names are what jobs have written
+    is_project = len(inside) == 3 and inside[0] == "jobs" and inside[2] == "project"
+    return None if inside == ["shim"] or is_project else item
 
 
 def _is_safe(item: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
@@ -117,7 +120,7 @@ def unpack(tar_path: Path, name: str | None, *, force: bool) -> TaskFolder:
         DamagedError: the file is not from `export`, or cut off.
     """
     if not tar_path.is_file():
-        raise UserError(f"--tar-path: {tar_path} does not exist")
+        raise UserError(f"--tar-path: {tar_path} is no file")
     TaskFolder.named(name or "unpacked").path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=TaskFolder.named("unpacked").path.parent) as folder:
         packed = _extracted(tar_path, Path(folder))
@@ -137,7 +140,7 @@ def _extracted(tar_path: Path, folder: Path) -> Path:
         with tarfile.open(tar_path) as tar:
             tar.extractall(folder, filter=_is_safe)
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise DamagedError(f"{tar_path} cannot be unpacked: {error}") from error
+        raise DamagedError(f"{tar_path} cannot be unpacked: {str(error).splitlines()[0].rstrip(':')}") from error
     found = list(folder.iterdir())
     if len(found) != 1 or not re.fullmatch(NAME, found[0].name) or not TaskFolder(found[0]).exists():
         raise DamagedError(f"{tar_path} does not hold a task")

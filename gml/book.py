@@ -18,14 +18,14 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from gml.jobs import State
-from gml.rows import job_offset
+from gml.rows import job_offset, read_rows
 from gml.searchers import BaseSearcher
 from gml.space import SearchSpace
 from gml.study import LOCK_TIMEOUT_S, open_study
 
 ATTRIBUTE = "gml"
 FILTERED = "FILTERED"
-MAX_REPEATS = 10_000  # known configurations in a row after which a searcher counts as exhausted
+MAX_REPEATS = 10_000  # repeated configurations in a row after which a searcher counts as exhausted
 COUNTS = "SELECT COUNT(*), COALESCE(SUM(state = 'WAITING'), 0) FROM trials"
 
 
@@ -66,6 +66,7 @@ class TrialBook:
             scheduler: id of this scheduler.
             seed: of the first job.
         """
+        rows = read_rows(db)  # says clearly if the file is damaged
         self.study = open_study(db)
         self.queue = optuna.load_study(
             study_name=self.study.study_name,
@@ -83,7 +84,7 @@ class TrialBook:
         self._counts = sqlite3.connect(f"file:{db}?mode=ro", uri=True, timeout=LOCK_TIMEOUT_S)
         self._num_trials, self._has_waiting = 0, False
         self._num_tries: int | None = None
-        self._job_offset = job_offset((t.number, entry_of(t)) for t in self.trials())
+        self._job_offset = job_offset((row.number, row.entry) for row in rows)
         self._mine: dict[int, tuple[int, dict[str, Any]]] = {}  # number -> id and entry of what we run
         self.maximize = searcher.maximize
 
@@ -150,7 +151,7 @@ class TrialBook:
 
     def _next_of_searcher(self) -> Assignment | None:
         self._refresh()
-        for _ in range(MAX_REPEATS):
+        for _ in range(len(self._seen) + MAX_REPEATS):  # after a resume a list begins anew, with all that is known
             config = self._searcher.get_config()
             if config is None:
                 return None

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import logging
+import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,10 +37,22 @@ def guarded(command: Callable[[Sequence[str] | None], int]) -> Callable[[Sequenc
             sys.stderr.close()
             return 0
         except OSError as error:
-            print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+            where = f"{error.filename}: " if error.filename else ""
+            print(f"error: {where}{error.strerror or error}", file=sys.stderr)
             return 2 if isinstance(error, BAD_PATH) or error.errno == errno.EROFS else 1
+        except Exception as error:  # Optuna and SQLAlchemy wrap what SQLite says
+            if (cause := _of_sqlite(error)) is None:
+                raise
+            print(f"error: the study cannot be read or written: {cause}", file=sys.stderr)
+            return 1
 
     return run
+
+
+def _of_sqlite(error: BaseException | None) -> sqlite3.Error | None:
+    while error is not None and not isinstance(error, sqlite3.Error):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 @guarded

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gml.errors import ConfigError, DamagedError, unknown
-from gml.task import TaskFolder
+from gml.task import COMPARES, TaskFolder
 
 PAGE = "http://127.0.0.1:8080"  # where `search-ctl dashboard` serves unless told otherwise
 
@@ -22,7 +22,7 @@ def join_compare(wanted: Mapping[str, Any], task: TaskFolder) -> str:
         ConfigError: there is no Compare with that id.
         DamagedError: its file cannot be read.
     """
-    folder = task.path.parent / "compares"
+    folder = task.path.parent / COMPARES
     if "id" in wanted:
         compare_id = str(wanted["id"])
         known = [file.stem for file in folder.glob("*.json")]

@@ -1,5 +1,6 @@
 """The search config: one YAML file, read into frozen dataclasses and checked as a whole before anything starts."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -82,7 +83,7 @@ class RetryConfig:
 
     times: Annotated[int, values.natural] = 0
     on: Annotated[tuple[str, ...], values.texts] = FAILURES
-    exit_codes: Annotated[tuple[int, ...], lambda value: tuple(values.whole(code) for code in value)] = ()
+    exit_codes: Annotated[tuple[int, ...], values.wholes] = ()
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class SchedulerConfig:
     """
 
     type: Annotated[str, values.text] = "FIFO"
-    parallel_size: Annotated[int | None, values.count] = None
+    parallel_size: Annotated[int | None, values.slots] = None
     stop_criterion: Annotated[TypedConfig, typed("DefaultStopCriterion")] = field(
         default_factory=lambda: TypedConfig("DefaultStopCriterion")
     )
@@ -116,7 +117,7 @@ class SchedulerConfig:
     assessor: Annotated[TypedConfig | None, typed()] = None
     retry: Annotated[RetryConfig, section(RetryConfig)] = field(default_factory=RetryConfig)
     gpus: Annotated[str, values.text] = ""
-    jobs_per_gpu: Annotated[int, values.count] = 1
+    jobs_per_gpu: Annotated[int, values.slots] = 1
     threads: Annotated[int | None, values.count] = None
     grace_s: Annotated[float, values.not_negative] = 5.0
     func_type: Annotated[str, values.one_of("swimmer", "hopper")] = "swimmer"
@@ -228,6 +229,10 @@ def read_config(content: Any) -> SearchConfig:
     """
     if not isinstance(content, dict):
         raise ConfigError(f"the config must be a mapping with the keys task, searcher, scheduler; got {content!r}")
+    try:
+        json.dumps(content)
+    except (RecursionError, TypeError, ValueError) as error:  # a YAML set, or a list that holds itself
+        raise ConfigError(f"the config cannot be kept as JSON: {error}") from None
     config = build(SearchConfig, content)
     if config.use_spe:
         raise ConfigError("use_spe: must be false: that cluster environment is not public")

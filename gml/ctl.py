@@ -86,7 +86,7 @@ def _chosen(rows: Sequence[Row], wanted: str | None) -> list[Row]:
 
 def job_name(word: str) -> str:
     """Returns the name of a job that may be given by its number."""
-    return f"job_{int(word):04d}" if word.isdigit() else word
+    return f"job_{int(word):04d}" if word.isdecimal() else word
 
 
 def _write(out: str, content: object) -> int:
@@ -121,10 +121,11 @@ def rm(options: argparse.Namespace) -> int:
         content = {**summary(task, rows), "jobs": [job_summary(task, row) for row in rows]}
     except DamagedError as error:
         content = {"task": task.name, "damaged": str(error)}
-    code = _write("summary.yaml", content)
+    with Path("summary.yaml").open("a", encoding="utf-8") as file:  # a document per task: earlier ones are kept
+        yaml.safe_dump(content, file, sort_keys=False, allow_unicode=True, explicit_start=True)
     task.remove()
     print(f"{task.name} is removed; its summary is in summary.yaml")
-    return code
+    return 0
 
 
 def _idle(name: str) -> TaskFolder:

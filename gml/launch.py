@@ -151,11 +151,10 @@ def job_from_manifest(folder: Path, *, name: str, job_dir: Path) -> Job:
     try:
         text = (folder / MANIFEST).read_text(encoding="utf-8").replace(str(folder), str(job_dir))
         manifest: Mapping[str, Any] = json.loads(text)
-    except (OSError, ValueError) as error:
-        raise DamagedError(f"{folder / MANIFEST} cannot be read: {error}") from error
-    env = manifest["env"]
-    cwd = manifest["cwd"] if Path(manifest["cwd"]).is_dir() else Path.cwd()
-    cls = job_class(manifest["kind"], manifest["command"])
-    job = cls(manifest["command"], name, manifest["arg_dict"], job_dir=job_dir, cwd=cwd, env=env)
-    job.configure(**manifest["settings"])
+        cwd = manifest["cwd"] if Path(manifest["cwd"]).is_dir() else Path.cwd()
+        cls = job_class(manifest["kind"], manifest["command"])
+        job = cls(manifest["command"], name, manifest["arg_dict"], job_dir=job_dir, cwd=cwd, env=manifest["env"])
+        job.configure(**manifest["settings"])
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        raise DamagedError(f"{folder / MANIFEST} cannot be read: {type(error).__name__}: {error}") from error
     return job

@@ -42,5 +42,5 @@ def import_user_files(files: Sequence[str]) -> None:
         sys.modules[spec.name] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:  # whatever the user's file raises is about the user's file
+        except (Exception, SystemExit) as error:  # whatever the user's file raises is about the user's file
             raise ConfigError(f"imports: {file}: {type(error).__name__}: {error}") from error

@@ -2,7 +2,10 @@
 
 import ast
 import json
+import keyword
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,36 +54,59 @@ def _set_in_mapping(content: Any, key: str, value: Any, source: Path) -> None:
 
 
 def _set_in_python(source: Path, values: Mapping[str, Any]) -> str:
-    """Replaces top-level assignments where they stand, so that what is derived from them follows."""
+    """Replaces the values of top-level assignments where they stand, so that what is derived from them follows."""
     try:
-        text = source.read_text(encoding="utf-8")
-        found = _assignments(ast.parse(text))
+        content = source.read_text(encoding="utf-8").rstrip("\n")
+        found = _assignments(ast.parse(content))
     except OSError as error:
         raise ConfigError(f"{source}: {error.strerror}") from error
     except SyntaxError as error:
         raise ConfigError(f"{source} line {error.lineno}: {error.msg}") from error
-    lines = text.splitlines()
-    changes: list[tuple[int, int, str]] = []  # first line, last line (0-based, exclusive), new text
+    except ValueError as error:  # not UTF-8, or a NUL byte
+        raise ConfigError(f"{source}: {error}") from error
+    data = content.encode()  # ast counts lines by their ends, columns in bytes of UTF-8
+    ends = [match.start() for match in re.finditer(rb"\n|$", data)]
+
+    def place(line: int, column: int) -> int:
+        return (ends[line - 2] + 1 if line > 1 else 0) + column
+
+    changes: list[tuple[int, int, str]] = []  # from, to, new text
     for key, value in values.items():
         first, *rest = key.split(".")
+        if not first.isidentifier() or keyword.iskeyword(first):
+            raise ConfigError(f"{source}: {key!r} cannot be set: {first!r} is no Python name")
         node = found.get(first)
-        if not rest:
-            begin, end = (node.lineno - 1, node.end_lineno or node.lineno) if node else (len(lines), len(lines))
-            changes.append((begin, end, f"{first} = {value!r}"))
+        if not rest and node is not None:
+            old = node.value
+            span = place(old.lineno, old.col_offset), place(old.end_lineno or 0, old.end_col_offset or 0)
+            changes.append((*span, repr(value)))
+            continue
+        is_mapping = node is None or isinstance(node.value, (ast.Dict, ast.Call))
+        path = "".join(f"[{part!r}]" for part in rest) if is_mapping else "." + ".".join(rest)
+        after = len(data) if node is None else ends[(node.end_lineno or node.lineno) - 1]
+        changes.append((after, after, f"\n{first}{path} = {value!r}"))
+    for begin, end, new in sorted(changes, reverse=True):
+        data = data[:begin] + new.encode() + data[end:]
+    return data.decode() + "\n"
+
+
+@dataclass(frozen=True)
+class _Assignment:
+    value: ast.expr
+    lineno: int
+    end_lineno: int | None
+
+
+def _assignments(module: ast.Module) -> dict[str, _Assignment]:
+    """Returns the last top-level `name = value` or `name: type = value` of every name."""
+    found = {}
+    for node in module.body:
+        if isinstance(node, ast.Assign):
+            targets: list[ast.expr] = node.targets
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets = [node.target]
         else:
-            after = (node.end_lineno or node.lineno) if node else len(lines)
-            is_mapping = node is None or isinstance(node.value, (ast.Dict, ast.Call))
-            path = "".join(f"[{part!r}]" for part in rest) if is_mapping else "." + ".".join(rest)
-            changes.append((after, after, f"{first}{path} = {value!r}"))
-    for begin, end, line in sorted(changes, reverse=True):
-        lines[begin:end] = [line]
-    return "\n".join(lines) + "\n"
-
-
-def _assignments(module: ast.Module) -> dict[str, ast.Assign]:
-    """Returns the last top-level `name = value` of every name."""
-    return {
-        node.targets[0].id: node
-        for node in module.body
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
-    }
+            continue
+        if len(targets) == 1 and isinstance(targets[0], ast.Name) and node.value is not None:
+            found[targets[0].id] = _Assignment(node.value, node.lineno, node.end_lineno)
+    return found

@@ -78,7 +78,10 @@ def read_rows(db: Path, is_live: Callable[[str], bool] = lambda _: True) -> list
     except sqlite3.Error as error:
         raise DamagedError(f"{db} is no readable study: {error}") from error
     alive: dict[str, bool] = {}
-    rows = [_row(line, is_live, alive) for line in found]
+    try:
+        rows = [_row(line, is_live, alive) for line in found]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DamagedError(f"{db} is no readable study: {error}") from error
     offset = job_offset((row.number, row.entry) for row in rows)
     return [replace(row, job_number=row.number + offset) for row in rows] if offset else rows
 
@@ -96,6 +99,8 @@ def job_offset(entries: Iterable[tuple[int, dict[str, Any]]]) -> int:
 def _row(line: tuple, is_live: Callable[[str], bool], alive: dict[str, bool]) -> Row:
     number, optuna_state, value, text, start, end = line
     entry = json.loads(text) if text else {}
+    if not isinstance(entry, dict):
+        raise ValueError(f"trial {number} is not gml's")
     state = str(STATES.get(optuna_state) or entry.get("state", State.ERROR))
     if state == State.RUNNING:
         scheduler = entry.get("scheduler", "")

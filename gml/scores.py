@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from pavi.reader import STEP_KEYS, Scalar, parse_line
+from pavi.reader import STEP_KEYS, Scalar, parse_line, step_of
 
 log = logging.getLogger("gml")
 SCORE_NAME = "OPTUNA_SCORE"
@@ -42,6 +42,7 @@ class _Lines:
                 while chunk := stream.read(CHUNK_BYTES):
                     self._offset += len(chunk)
                     *lines, self._rest = re.split(rb"[\r\n]", self._rest + chunk)
+                    self._rest = self._rest[:CHUNK_BYTES]  # a longer line holds no score; keeping it all would be slow
                     yield from (line.decode("utf-8", "replace") for line in lines)
         except FileNotFoundError:
             return
@@ -110,7 +111,7 @@ class CsvSource:
                 self._header = row
                 continue
             cells = {name: float(cell) for name, cell in zip(self._header, row, strict=False) if _is_float(cell)}
-            step = next((int(cells[key]) for key in STEP_KEYS if key in cells), None)
+            step = step_of(cells)
             yield from (Scalar(name, step, value) for name, value in cells.items() if name not in STEP_KEYS)
 
 
@@ -179,7 +180,7 @@ class JobScalars:
             sources: where scalars come from; what comes from a later one counts as later.
             reward: name of the scalar that is the score.
         """
-        self._sources, self._reward = sources, reward
+        self._sources, self._reward, self._warned = sources, reward, set[str]()
         self.history: dict[str, list[dict[str, Any]]] = {}
 
     def read(self, *, is_final: bool = False) -> list[dict[str, Any]]:
@@ -189,8 +190,10 @@ class JobScalars:
             try:
                 for scalar in source.read(is_final=is_final):
                     self._add(scalar)
-            except OSError as error:
-                log.warning("cannot read the scalars of a job: %s", error)
+            except Exception as error:  # files and libraries of any kind: what one job writes must not end the search
+                if str(error) not in self._warned:
+                    self._warned.add(str(error))
+                    log.warning("cannot read the scalars of a job: %s: %s", type(error).__name__, error)
         return self.rewards[known:]
 
     @property

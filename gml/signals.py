@@ -29,7 +29,8 @@ def _raise(number: int, _frame: object) -> None:
 @contextmanager
 def interrupts() -> Iterator[None]:
     """Raises `Interrupted` in the main thread on the first signal; later ones are ignored until the block ends."""
-    before = {number: signal.signal(number, _raise) for number in CAUGHT}
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()  # started by nohup
+    before = {number: signal.signal(number, _raise) for number in CAUGHT if number not in ignored}
     try:
         yield
     finally:

@@ -17,6 +17,8 @@ from gml import values
 from gml.errors import ConfigError, unknown
 
 log = logging.getLogger("gml")
+MAX_GRID = 1_000_000
+MAX_WHOLE = 2**53  # the study keeps parameters as doubles
 
 
 class Space:
@@ -98,6 +100,8 @@ class Real(_Range):
         low, high = _pair(data)
         grid = None if step is None else values.number(step)
         super().__init__(values.number(low), values.number(high), grid, log)
+        if grid is not None and (self.high - self.low) / grid > MAX_GRID:
+            raise ValueError(f"step {grid:g} gives more than {MAX_GRID} values; leave it out for a continuous range")
 
     @property
     def data(self) -> list[float]:
@@ -120,6 +124,8 @@ class Int(_Range):
         """Takes [low, high]."""
         low, high = _pair(data)
         super().__init__(values.whole(low), values.whole(high), None if step is None else values.whole(step), log)
+        if max(-self.low, self.high) > MAX_WHOLE:
+            raise ValueError(f"must be within +-{MAX_WHOLE}, got {[self.low, self.high]}")
 
     @property
     def data(self) -> range:

@@ -64,7 +64,7 @@ def all_scalars(task: TaskFolder, row: Row) -> dict[str, list[dict[str, Any]]]:
     file = task.jobs / row.job / "scalars.jsonl"
     if not file.is_file():
         return {}
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = file.read_text("utf-8", "replace").splitlines()
     names = dict.fromkeys(scalar.name for line in lines for scalar in parse_line(line))
     return {name: get_latest_scalar(file, name) for name in names}
 

@@ -19,13 +19,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gml import locks
-from gml.config import SearchConfig
+from gml import locks, values
+from gml.config import SearchConfig, read_config
 from gml.errors import ConfigError, DamagedError, UserError, unknown
+from gml.jobs.job import State
 from gml.space import FileArg
 
 ROOT = Path("gml_tasks")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+COMPARES = "compares"  # the folder of the Compares, beside the tasks
 
 
 class TaskFolder:
@@ -55,7 +57,10 @@ class TaskFolder:
             UserError: the name is none for a folder.
         """
         if not NAME.fullmatch(name):
-            raise UserError(f"task name {name!r}: use letters, digits, '.', '_' and '-', the first a letter or digit")
+            known = "at most 128 letters, digits, '.', '_' and '-', the first a letter or digit"
+            raise UserError(f"task name {name!r}: use {known}")
+        if name == COMPARES:
+            raise UserError(f"task name {name!r}: is the folder of the Compares; use another one")
         return cls(ROOT / name)
 
     @classmethod
@@ -131,8 +136,23 @@ class TaskFolder:
             DamagedError: it cannot be read.
         """
         try:
-            return json.loads(self._config_file.read_text(encoding="utf-8"))["config"]
-        except (OSError, ValueError, KeyError) as error:
+            content = json.loads(self._config_file.read_text(encoding="utf-8"))["config"]
+            pavi = values.mapping(content.get("pavi") or {})
+            for part in (content, content.get("searcher") or {}, pavi.get("compare") or {}):
+                values.mapping(part)
+        except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+            raise DamagedError(f"{self._config_file} cannot be read: {error}") from error
+        return content
+
+    def config(self) -> SearchConfig:
+        """Returns the kept config, checked as a whole.
+
+        Raises:
+            DamagedError: it cannot be read.
+        """
+        try:
+            return read_config(self.read_config())
+        except ConfigError as error:
             raise DamagedError(f"{self._config_file} cannot be read: {error}") from error
 
     def compare_id(self) -> str:
@@ -146,8 +166,9 @@ class TaskFolder:
     def stop_request(self) -> dict[str, str] | None:
         """Returns the request to stop, if there is one."""
         try:
-            return json.loads(self._stop_file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            content = json.loads(self._stop_file.read_text(encoding="utf-8"))
+            return {"state": State(content["state"]), "reason": str(content["reason"])}
+        except (FileNotFoundError, KeyError, TypeError, ValueError):  # none, half written, or not ours
             return None
 
     def clear_stop(self) -> None:

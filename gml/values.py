@@ -10,12 +10,26 @@ import yaml
 
 from gml.errors import ConfigError
 
+MAX_SLOTS = 10_000
 UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([dhms])")
+
+NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 class _Loader(yaml.SafeLoader):
     """SafeLoader with the numbers and truth values of YAML 1.2 that refuses repeated keys."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Builds a value; what does not fit its tag is an error with a line, whatever PyYAML trips over."""
+        try:
+            value = super().construct_object(node, deep)
+        except (AttributeError, KeyError, ValueError):
+            raise yaml.constructor.ConstructorError(None, None, f"no value of {node.tag}", node.start_mark) from None
+        if isinstance(value, str) and NO_TEXT.search(value):
+            problem = "text holds a character that no command line can hold"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Builds a mapping; PyYAML itself would let the last of equal keys win."""
@@ -51,6 +65,8 @@ def read_yaml(file: Path) -> Any:
         raise ConfigError(f"{file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: not UTF-8 text") from error
+    except RecursionError as error:
+        raise ConfigError(f"{file}: is nested too deeply") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
@@ -72,7 +88,7 @@ def number(value: Any) -> float:
         raise ValueError(f"must be a number, got {value!r}")
     try:
         found = float(value)
-    except ValueError:
+    except (OverflowError, ValueError):
         raise ValueError(f"must be a number, got {value!r}") from None
     if math.isnan(found):
         raise ValueError("must be a number, got nan")
@@ -97,6 +113,13 @@ def count(value: Any) -> int:
     """Reads a whole number of at least 1."""
     if (found := whole(value)) < 1:
         raise ValueError(f"must be at least 1, got {value!r}")
+    return found
+
+
+def slots(value: Any) -> int:
+    """Reads how many jobs may run at a time."""
+    if (found := count(value)) > MAX_SLOTS:
+        raise ValueError(f"must be at most {MAX_SLOTS}, got {value!r}")
     return found
 
 
@@ -159,6 +182,11 @@ def text(value: Any) -> str:
 def texts(value: Any) -> tuple[str, ...]:
     """Reads a list of texts; a single text is a list of one."""
     return tuple(text(item) for item in (value if isinstance(value, list) else [value]))
+
+
+def wholes(value: Any) -> tuple[int, ...]:
+    """Reads a list of whole numbers; a single one is a list of one."""
+    return tuple(whole(item) for item in (value if isinstance(value, list) else [value]))
 
 
 def mapping(value: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import optuna
 import yaml
 
 from gml.book import Assignment
-from gml.config import SearchConfig, read_config
+from gml.config import SearchConfig
 from gml.environment import make_slots, mock_mode
 from gml.errors import UserError
 from gml.jobs import Job, JobPool, State
@@ -65,11 +65,11 @@ def check_winners(task: TaskFolder, *, top: int, seeds: int, rows: Sequence[Row]
         UserError: no job has a score.
     """
     maximize = mode_of(task)[1]
-    done = [row for row in (rows or task_rows(task)) if row.value is not None]
+    done = [row for row in (rows or task_rows(task)) if row.value is not None and row.entry]
     if not done:
         raise UserError(f"task {task.name} has no job with a score to check")
     best = sorted(done, key=lambda row: row.value or 0.0, reverse=maximize)[:top]
-    config = read_config(task.read_config())
+    config = task.config()
     runs = [
         (row, Assignment(row.number, row.entry["arg_dict"], FRESH_SEED + index))
         for row in best
@@ -144,14 +144,14 @@ def winners_table(winners: Sequence[Winner]) -> str:
 
 def rerun_job(task: TaskFolder, row: Row) -> tuple[Job, float | None]:
     """Runs a job again from its manifest, beside the search; returns the job and its score."""
-    config, name = read_config(task.read_config()), row.job
+    config, name = task.config(), row.job
     folder = task.jobs / f"{name}_again_{datetime.now():%Y%m%d%H%M%S}"
     job = job_from_manifest(task.jobs / name, name=folder.name, job_dir=folder)
     folder.mkdir(parents=True)
     for file in (task.jobs / name).iterdir():
         if file.is_file() and file.name not in ("training.log", "scalars.jsonl", "process.json"):
             (folder / file.name).write_bytes(file.read_bytes())
-    assignment = Assignment(row.number, row.entry["arg_dict"], row.entry["seed"])
+    assignment = Assignment(row.number, row.entry.get("arg_dict", {}), row.entry.get("seed", 0))
     scalars = Launcher(config, task, mock=mock_mode()).scalars(assignment, job)
     with JobPool(make_slots(config)) as pool:
         pool.start(job)

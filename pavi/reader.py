@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from pavi.writer import SCALARS_VARIABLE
 
 STEP_KEYS = ("iteration", "step", "epoch", "n_iter")
+MAX_STEP = 2**63 - 1  # what SQLite can hold
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,11 @@ def parse_line(line: str) -> Iterator[Scalar]:
     """
     try:
         content = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     if not isinstance(content, dict):
         return
-    steps = [content[key] for key in STEP_KEYS if _is_number(content.get(key)) and math.isfinite(content[key])]
-    step = int(steps[0]) if steps else None
+    step = step_of(content)
     created = content["created"] if isinstance(content.get("created"), int) else 0
     if isinstance(content.get("name"), str) and _is_number(content.get("value")):
         yield Scalar(content["name"], step, float(content["value"]), created)
@@ -52,8 +53,17 @@ def parse_line(line: str) -> Iterator[Scalar]:
             yield Scalar(name, step, float(value), created)
 
 
+def step_of(content: Mapping[str, Any]) -> int | None:
+    """Returns the step that belongs to some values; None if there is none that can be one."""
+    steps = [content[key] for key in STEP_KEYS if _is_number(content.get(key)) and math.isfinite(content[key])]
+    return next((int(step) for step in steps if abs(step) < MAX_STEP), None)
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Returns whether a value is a number that a float can hold."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) <= sys.float_info.max
+    return isinstance(value, float)
 
 
 def get_latest_scalar(file: Path | str | None = None, name: str | None = None) -> list[dict[str, Any]]:
@@ -70,7 +80,7 @@ def get_latest_scalar(file: Path | str | None = None, name: str | None = None) -
     path = path / "scalars.jsonl" if path.is_dir() else path
     if not path.is_file():
         return []
-    found = [scalar for line in path.read_text(encoding="utf-8").splitlines() for scalar in parse_line(line)]
+    found = [scalar for line in path.read_text("utf-8", "replace").splitlines() for scalar in parse_line(line)]
     wanted = name or (found[0].name if found else "")
     return [
         {"iteration": scalar.iteration, "value": scalar.value, "created": scalar.created}

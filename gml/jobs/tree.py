@@ -104,10 +104,6 @@ def members(trace: Trace) -> list[int]:
     return _with_descendants(inside, alive)
 
 
-def _is_in_group(process: _Process, pid_is_ours: bool, pid: int) -> bool:
-    return pid_is_ours and pid in (process.group, process.session)
-
-
 def _with_descendants(inside: set[int], alive: dict[int, _Process]) -> list[int]:
     grown = True
     while grown:
@@ -162,6 +158,13 @@ def end(traces: list[Trace], *, grace_s: float) -> list[int]:
     return first
 
 
+def _read_trace(file: Path) -> Trace | None:
+    try:
+        return Trace(**json.loads(file.read_text(encoding="utf-8")))
+    except (TypeError, ValueError):  # cut off, as a power failure may leave it: nothing can be found by it
+        return None
+
+
 def _all_members(traces: list[Trace]) -> list[int]:
     return sorted({pid for trace in traces for pid in members(trace)})
 
@@ -173,7 +176,7 @@ def end_orphans(folder: Path, *, grace_s: float = 5.0) -> list[Path]:
         The job folders that held a trace.
     """
     files = sorted(folder.rglob(TRACE_FILE))
-    end([Trace(**json.loads(file.read_text(encoding="utf-8"))) for file in files], grace_s=grace_s)
+    end([trace for file in files if (trace := _read_trace(file))], grace_s=grace_s)
     for file in files:
         file.unlink(missing_ok=True)
     return [file.parent for file in files]

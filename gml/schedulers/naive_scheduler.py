@@ -1,5 +1,6 @@
 """The scheduler: asks for configurations, runs them as jobs, and keeps the book."""
 
+import errno
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -245,7 +246,13 @@ class NaiveScheduler(BaseScheduler):
         self._running[job] = Running(assignment, job, self._launcher.scalars(assignment, job))
         if isinstance(self._assessor, PrunerAssessor):
             self._assessor.numbers[job.name] = assignment.number
-        self._pool.start(job)
+        try:
+            self._pool.start(job)
+        except OSError as error:
+            if error.errno != errno.E2BIG:
+                raise
+            job.stop(State.ERROR, "its command or environment is too long")  # this job's values only
+            self._record(self._running.pop(job))
         return True
 
     def _watch(self) -> None:

@@ -10,8 +10,9 @@ from gml.compare import join_compare
 from gml.config import SearchConfig
 from gml.errors import UserError
 from gml.jobs import State, end_orphans
+from gml.rows import read_rows
 from gml.searchers import build_searcher
-from gml.study import create_study, open_study, remove_study
+from gml.study import create_study, remove_study
 from gml.task import TaskFolder, new_scheduler_id
 
 log = logging.getLogger("gml")
@@ -89,7 +90,7 @@ def _comparable(part: str, content: Any) -> Any:
 
 def _open(task: TaskFolder, config: SearchConfig, scheduler: str, num_live: int) -> TrialBook:
     space, seed = config.task.search_args, config.task.seed
-    num_trials = len(open_study(task.db).get_trials(deepcopy=False))
+    num_trials = len(read_rows(task.db))
     # After a resume, and beside other schedulers, the same seed must not draw the same numbers again.
     searcher = build_searcher(config.searcher, space, seed=seed + 1000 * num_trials + 1_000_000 * num_live)
     return TrialBook(task.db, space, searcher, scheduler=scheduler, seed=seed)

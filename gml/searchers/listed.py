@@ -1,7 +1,6 @@
 """Searchers that go through a list: Batch and Grid."""
 
-from collections.abc import Iterator, Mapping
-from itertools import product
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gml.searchers.base_searcher import BaseSearcher
@@ -26,12 +25,21 @@ class GridSearcher(BaseSearcher):
         self._configs = self._all()
 
     def _all(self) -> Iterator[Mapping[str, Any]]:
-        for combination in product(*(space.data for space in self.space.values())):
+        for combination in _product([space.data for space in self.space.values()]):
             yield dict(zip(self.space, combination, strict=True))
 
     def get_config(self) -> Mapping[str, Any] | None:
         """Returns the next point of the grid."""
         return next(self._configs, None)
+
+
+def _product(choices: Sequence[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
+    """Yields what itertools.product does, which would make a list of every range: all memory for seeds up to 2**32."""
+    if not choices:
+        yield ()
+        return
+    for first in choices[0]:
+        yield from ((first, *rest) for rest in _product(choices[1:]))
 
 
 @SEARCHERS.register_module()

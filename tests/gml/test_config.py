@@ -53,6 +53,8 @@ SEARCH = "task: {template: x, search_args: [%s]}"
         (SEARCH % "{type: Real, name: a, data: [0, inf]}", "search_args[0].data: must be [low, high] with finite"),
         (SEARCH % "{type: Real, name: a, data: [0, 1], log: true}", "log needs a low above 0"),
         (SEARCH % "{type: Real, name: a, data: [0, 1], step: 0}", "step must be above 0"),
+        (SEARCH % "{type: Real, name: a, data: [0, 1], step: 1e-9}", "[0].data: step 1e-09 gives more than 1000000"),
+        (SEARCH % "{type: Int, name: a, data: [0, 1e20]}", "[0].data: must be within +-9007199254740992"),
         (SEARCH % "{type: Int, name: a, data: [0.5, 1]}", "must be a whole number"),
         (SEARCH % "{type: Int, name: a}", "search_args[0].data: is required"),
         (SEARCH % "{type: Int, nam: a, data: [0, 1]}", "search_args[0].nam: unknown key 'nam'"),
@@ -65,6 +67,11 @@ SEARCH = "task: {template: x, search_args: [%s]}"
         (GOOD + "scheduler: {parallel_siz: 2}", "scheduler.parallel_siz: unknown key 'parallel_siz'; did you mean"),
         (GOOD + "scheduler: {parallel_size: 0}", "scheduler.parallel_size: must be at least 1"),
         (GOOD + "scheduler: {gpus: '0,,1'}", "scheduler.gpus: GPUs must be different ids"),
+        (GOOD + "scheduler: {parallel_size: 1000000000}", "scheduler.parallel_size: must be at most 10000"),
+        (GOOD + f"scheduler: {{grace_s: {10**400}}}", "scheduler.grace_s: must be a number"),
+        (GOOD + "scheduler: {retry: {exit_codes: {a: 1}}}", "scheduler.retry.exit_codes: must be a number"),
+        (GOOD + "pavi: &loop {compare: *loop}", "cannot be kept as JSON"),
+        (GOOD + "pavi: !!set {a, b}", "cannot be kept as JSON"),
         (GOOD + "scheduler: {grace_s: -1}", "scheduler.grace_s: must be at least 0"),
         (GOOD.replace("echo {x}'", "echo {x}', env: {A: [1]}"), "task.env: A must be text, got [1]"),
         (
@@ -100,6 +107,7 @@ SEARCH = "task: {template: x, search_args: [%s]}"
         (GOOD + "pavi: {compare: {nam: x}}", "pavi.compare.nam: unknown key"),
         (GOOD + "use_spe: true", "use_spe: must be false"),
         (GOOD + "generate_log: perhaps", "generate_log: must be true or false"),
+        (GOOD + "imports: leaves.py", "imports: leaves.py: SystemExit"),
         (GOOD + "imports: nothere.py", "imports: nothere.py does not exist"),
         (GOOD.replace("step: 0.5", "log: false") + "searcher: {type: GridSearcher}", "a grid needs a step"),
     ],
@@ -107,6 +115,7 @@ SEARCH = "task: {template: x, search_args: [%s]}"
 def test_bad_config_is_one_message_with_its_path(tmp_path, monkeypatch, text, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.py").write_text("def (")
+    (tmp_path / "leaves.py").write_text("raise SystemExit(3)")
     with pytest.raises(ConfigError) as caught:
         NaiveScheduler(tmp_path / "t", parse_yaml(text))
     assert any(part in str(caught.value) for part in message.split("|")), str(caught.value)
@@ -116,7 +125,9 @@ def test_bad_config_is_one_message_with_its_path(tmp_path, monkeypatch, text, me
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: [1", "line 2: expected"), ("a: 1\na: 2", "key 'a' occurs twice"), ("\tx", "line 1"), (None, "No such file")],
+    [("a: [1", "line 2: expected"), ("a: 1\na: 2", "key 'a' occurs twice"), ("\tx", "line 1"), (None, "No such file")]
+    + [(f"a: 1\nb: {text}", "line 2: no value of") for text in ("!!int x", "!!bool x", "!!timestamp x", "1" * 5000)]
+    + [('a: "\\0"', "line 1: text holds a character"), ('"\\ud800": 1', "line 1: text"), ("[" * 9999, "too deeply")],
 )
 def test_bad_yaml_names_file_and_line(tmp_path, text, message):
     file = tmp_path / "c.yaml"
@@ -138,7 +149,7 @@ def test_bad_commands_are_refused_with_exit_code_2(space):
     space.write("c.yaml", GOOD)
     space.write("empty.yaml", GOOD.replace("echo {x}", ""))
     assert "No such file" in space.refused("run", "-t", "t", "nothere.yaml")
-    assert "use letters" in space.refused("run", "-t", "a/b", "c.yaml")
+    assert "128 letters" in space.refused("run", "-t", "a/b", "c.yaml")
     assert "does not exist" in space.refused("run", "-t", "t", "c.yaml", "--resume")
     assert "--max-tries" in space.refused("run", "-t", "t", "c.yaml", "--max-tries", "few")
     assert "only --benchmark" in space.refused("run", "-t", "t", "empty.yaml")

@@ -39,6 +39,29 @@ def test_failures_of_one_job_touch_no_other(space):
     assert "training.log" in out
 
 
+def test_job_whose_command_is_too_long_touches_no_other(space):
+    values = f"[a, {'y' * 200_000}, b]"
+    args = f"search_args: [{{type: Categorical, name: x, data: {values}}}]"
+    space.write("config.yaml", f"task: {{template: \"echo 'acc: 1'; : {{x}}\", {args}}}\n")
+    space.call("run", "-t", "t", "config.yaml", code=1)
+    assert space.states() == ["FINISHED", "ERROR", "FINISHED"]
+    assert space.rows()[1].entry["reason"] == "its command or environment is too long"
+
+
+def test_search_under_nohup_outlives_its_terminal(space, until):
+    grid(space, "sleep 1; echo 'acc: 1'", num=2)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does, for its program
+    try:
+        process = space.start("run", "-t", "t", "config.yaml")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    until(lambda: "RUNNING" in space.states())
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert space.states() == ["FINISHED", "FINISHED"]
+
+
 def test_hanging_job_is_killed_by_its_time_limit(space):
     grid(
         space,

@@ -284,3 +284,11 @@ def test_engine_costs_little_per_job(tmp_path):
         while pool.running:
             own_s += sum(job.wall_s for job in pool.wait())
     assert ((time.monotonic() - begun) * slots - num * 0.01) / num < 0.06
+
+
+def test_cut_off_trace_does_not_hinder_the_others(tmp_path):
+    for name, text in (("a", '{"token": '), ("b", '{"token": "none-has-this"}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "process.json").write_text(text)
+    assert [folder.name for folder in end_orphans(tmp_path)] == ["a", "b"]
+    assert not list(tmp_path.rglob("process.json"))

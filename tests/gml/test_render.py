@@ -67,3 +67,28 @@ def test_setting_below_a_number_is_refused(tmp_path):
     source.write_text("epochs: 1\n")
     with pytest.raises(ConfigError, match="no mapping"):
         render_file(FileArg("config", str(source), "copy"), {"epochs.x": 1}, source, tmp_path)
+
+
+def test_python_values_are_replaced_in_place_only(tmp_path):
+    source = tmp_path / "c.py"
+    source.write_text(
+        "\x0cä = 'ö'; lr = 0.1; epochs = 3\n\x0c\nwd: float = (\n    0.5\n)\nhalf = wd / 2\n"
+        "text = 'a\x1cb\u2028'; last = 1\n"
+    )
+    (tmp_path / "out").mkdir()
+    values = {"lr": 7, "wd": 9, "last": 2, "ä": "ü"}
+    rendered = render_file(FileArg("c", str(source), ""), values, source, tmp_path / "out").read_text()
+    found: dict = {}
+    exec(rendered, found)
+    assert (found["ä"], found["lr"], found["epochs"], found["half"], found["last"]) == ("ü", 7, 3, 4.5, 2)
+    assert rendered.count("=") == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "key"), [(b"\xff", "lr"), (b"lr = 1", "batch-size"), (b"lr = 1", "class"), (b"lr = '\0'", "lr")]
+)
+def test_python_file_that_cannot_be_set_is_refused(tmp_path, content, key):
+    source = tmp_path / "c.py"
+    source.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"c\.py"):
+        render_file(FileArg("c", str(source), "copy"), {key: 1}, source, tmp_path)

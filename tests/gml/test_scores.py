@@ -4,10 +4,11 @@ import json
 import math
 import subprocess
 import sys
+import time
 
 import pytest
 
-from gml.scores import CsvSource, JobScalars, JsonLinesSource, JsonSource, OutputSource, TensorBoardSource
+from gml.scores import CsvSource, JobScalars, JsonLinesSource, JsonSource, OutputSource, TensorBoardSource, file_source
 from pavi import SummaryWriter, get_latest_scalar
 
 
@@ -38,6 +39,8 @@ def output(tmp_path, text, names=("acc",)):
         ("acc: 0.5.1\n", None),
         ("acc 0.5\n{broken\n[1]\n", None),
         ("acc: inf\n", math.inf),
+        (f'{{"acc": {10**400}}}\n{{"acc": 0.5, "step": {10**400}}}\n', 0.5),
+        ('{"a":' * 100_000 + '\n{"acc": 0.5, "step": 1e300}\n', 0.5),
     ],
 )
 def test_score_on_standard_output(tmp_path, text, score):
@@ -71,6 +74,39 @@ def test_json_and_csv_files(tmp_path):
     (tmp_path / "m.csv").write_text("step,acc,text\n1,0.1,a\n2,,b\n3,0.3,c\n")
     found = read(CsvSource(tmp_path / "m.csv")).rewards
     assert [(entry["iteration"], entry["value"]) for entry in found] == [(1, 0.1), (3, 0.3)]
+
+
+def test_line_without_end_takes_neither_time_nor_memory(tmp_path):
+    with (tmp_path / "log").open("wb") as log:
+        source = OutputSource(tmp_path / "log", ["acc"])
+        for _ in range(200):
+            log.write(b"x" * 1_000_000)
+        log.write(b"\nacc: 0.5\n")
+    begin = time.process_time()
+    assert read(source).score == 0.5
+    assert time.process_time() - begin < 10
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("r.csv", b"step,acc\nnan,1\ninf,2\n"),
+        ("r.csv", b"step,acc\n1," + b"9" * 200_000 + b"\n"),
+        ("r.json", b"\xff\xfe{"),
+    ],
+)
+def test_odd_file_of_a_job_does_not_stop_the_reading(tmp_path, name, content):
+    log = output(tmp_path, "acc: 0.5\n")
+    (tmp_path / name).write_bytes(content)
+    scalars = JobScalars([file_source(str(tmp_path / name)), log], "acc")
+    scalars.read()
+    scalars.read(is_final=True)
+    assert scalars.score == 0.5
+
+
+def test_scalar_file_that_is_no_text_is_read_as_far_as_it_goes(tmp_path):
+    (tmp_path / "scalars.jsonl").write_bytes(b'\xff\xfe\n{"acc": 3}\n')
+    assert [entry["value"] for entry in get_latest_scalar(tmp_path, "acc")] == [3.0]
 
 
 @pytest.fixture

@@ -58,6 +58,17 @@ def test_grid_goes_on_where_it_was(tmp_path):
     assert len({key(args) for args in first + rest}) == len(first + rest) == 24
 
 
+def test_grid_goes_on_after_more_known_configurations_than_may_repeat(tmp_path, monkeypatch):
+    monkeypatch.setattr("gml.book.MAX_REPEATS", 5)
+    assert len(run(tmp_path, {"type": "GridSearcher"}, SMALL, 10)) == 10
+    assert len(run(tmp_path, {"type": "GridSearcher"}, SMALL, 100, fresh=False)) == 14
+
+
+def test_grid_over_a_range_that_no_memory_holds(tmp_path):
+    seeds = [{"type": "Int", "name": "seed", "data": [0, 2**53]}]
+    assert [args["seed"] for args in run(tmp_path, {"type": "GridSearcher"}, seeds, 3)] == [0, 1, 2]
+
+
 def test_evolution_gives_each_individual_once_and_then_ends(tmp_path):
     searcher = {"type": "EvolutionSearcher", "population_size": 6, "mutate_prob": 0.3, "gen_trial_limit": 300}
     given = run(tmp_path, searcher, SMALL, 100, lambda args: args["a"] * args["b"])

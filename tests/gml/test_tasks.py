@@ -2,8 +2,13 @@
 
 import contextlib
 import json
+import os
 import resource
 import sqlite3
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,7 +171,9 @@ def test_damaged_study_is_exit_code_1(space):
     for verb in ("show", "export", "clean", "best"):
         assert "is no readable study" in space.call("ctl", verb, "-t", "t", code=1)
     space.write("x.tar.gz", "no tar")
-    assert "cannot be unpacked" in space.call("ctl", "import", "--tar-path", "x.tar.gz", code=1)
+    assert "cannot be unpacked: file could not be opened successfully\n" in space.call(
+        "ctl", "import", "--tar-path", "x.tar.gz", code=1
+    )
 
 
 def test_damaged_task_hides_no_other_and_can_be_removed(space):
@@ -178,6 +185,9 @@ def test_damaged_task_hides_no_other_and_can_be_removed(space):
     space.call("ctl", "rm", "-t", "broken")
     assert "is no readable study" in yaml.safe_load((space.path / "summary.yaml").read_text())["damaged"]
     assert "broken" not in space.call("ctl", "show")
+    space.call("ctl", "rm", "-t", "t")
+    summaries = yaml.safe_load_all((space.path / "summary.yaml").read_text())
+    assert [summary["task"] for summary in summaries] == ["broken", "t"]
 
 
 def test_lost_study_is_not_replaced_by_an_empty_one(space):
@@ -196,6 +206,66 @@ def test_other_damaged_files_are_exit_code_1(space):
     space.write(f"gml_tasks/compares/{compare}.json", "{")
     space.write("joined.yaml", GRID % "echo 'acc: {x}'" + f"pavi: {{compare: {{id: {compare}}}}}\n")
     assert "cannot be read" in space.call("run", "-t", "other", "joined.yaml", code=1)
+    (space.task().jobs / "job_0002" / "manifest.json").write_text("{}")
+    assert "manifest.json cannot be read" in space.call("ctl", "rerun", "-t", "t", "--job", "2", code=1)
+    space.write("gml_tasks/t/config.json", '{"config": {"searcher": {}}}')
+    assert "config.json cannot be read: task: is" in space.call("ctl", "stop", "-t", "t", code=1)
+    for text in ("[]", '{"config": 3}', '{"config": {"searcher": 3}}'):
+        space.write("gml_tasks/t/config.json", text)
+        assert "config.json cannot be read" in space.call("ctl", "show", "-t", "t", code=1)
+
+
+@pytest.mark.parametrize("entry", ["{", "[]"])
+def test_damaged_trial_is_exit_code_1(space, entry):
+    search(space, "echo 'acc: {x}'")
+    with contextlib.closing(sqlite3.connect(space.task().db)) as connection, connection:
+        connection.execute("UPDATE trial_user_attributes SET value_json = ?", (entry,))
+    for verb in ("show", "stop", "best"):
+        assert "is no readable study" in space.call("ctl", verb, "-t", "t", code=1)
+    assert "is no readable study" in space.call("run", "-t", "t", "config.yaml", "--resume", code=1)
+
+
+def test_study_damaged_in_the_middle_is_one_line(space):
+    search(space, "echo 'acc: {x}'")
+    with contextlib.closing(sqlite3.connect(space.task().db)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'trial_params'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with space.task().db.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    message = space.call("run", "-t", "t", "config.yaml", "--resume", code=1)
+    assert "error: the study cannot be read or written: database disk image is malformed" in message
+
+
+def test_export_does_not_replace_what_is_no_file(space):
+    search(space, "echo 'acc: {x}'")
+    assert "is no file" in space.refused("ctl", "export", "-t", "t", "--tar-path", "gml_tasks")
+    os.mkfifo(space.path / "pipe")
+    assert "is no file" in space.refused("ctl", "export", "-t", "t", "--tar-path", "pipe")
+    assert not list(space.path.glob("*.part"))
+
+
+def test_export_keeps_what_jobs_have_written(space):
+    search(space, "mkdir -p {job_dir}/out/project && touch {job_dir}/out/project/weights && echo 'acc: {x}'")
+    space.call("ctl", "export", "-t", "t", "--tar-path", "t.tar.gz")
+    with tarfile.open(space.path / "t.tar.gz") as tar:
+        assert sum(name.endswith("/out/project/weights") for name in tar.getnames()) == 4
+        assert "t/shim" not in tar.getnames()
+
+
+def test_task_cannot_take_the_folder_of_the_compares(space):
+    space.write("config.yaml", GRID % "echo 'acc: {x}'")
+    assert "'compares'" in space.refused("run", "-t", "compares", "config.yaml")
+    assert "'aaa" in space.refused("run", "-t", "a" * 300, "config.yaml")
+
+
+def test_output_that_cannot_be_written_is_one_line(space):
+    search(space, "echo 'acc: {x}'")
+    command = [sys.executable, "-m", "gml.cli", "ctl", "show"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=space.path, env=space.env, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
 
 
 def test_folder_that_cannot_be_used_is_refused(space):
