@@ -20,7 +20,21 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + number
 
 
+_asked: list[int] = []  # the signal that asked this process to end
+
+
+def check() -> None:
+    """Raises what a signal has asked for, if that was lost: Python drops what is raised in a destructor or callback.
+
+    Raises:
+        Interrupted: a signal came within `interrupts`.
+    """
+    if _asked:
+        raise Interrupted(_asked[0])
+
+
 def _raise(number: int, _frame: object) -> None:
+    _asked.append(number)
     for caught in CAUGHT:  # cleaning up is not to be interrupted by a second Ctrl-C
         signal.signal(caught, signal.SIG_IGN)
     raise Interrupted(number)
@@ -28,7 +42,11 @@ def _raise(number: int, _frame: object) -> None:
 
 @contextmanager
 def interrupts() -> Iterator[None]:
-    """Raises `Interrupted` in the main thread on the first signal; later ones are ignored until the block ends."""
+    """Raises `Interrupted` in the main thread on the first signal; later ones are ignored until the block ends.
+
+    Loops that may run for long call `check`.
+    """
+    _asked.clear()
     ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()  # started by nohup
     before = {number: signal.signal(number, _raise) for number in CAUGHT if number not in ignored}
     try:

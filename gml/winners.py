@@ -8,6 +8,7 @@ from datetime import datetime
 import optuna
 import yaml
 
+from gml import signals
 from gml.book import Assignment
 from gml.config import SearchConfig
 from gml.environment import make_slots, mock_mode
@@ -96,6 +97,7 @@ def _run_all(task: TaskFolder, config: SearchConfig, runs: list[tuple[Row, Assig
                 launcher.write(assignment, job)
                 started[job] = row, assignment, launcher.scalars(assignment, job)
                 pool.start(job)
+            signals.check()
             for job in pool.wait(1.0):
                 row, assignment, scalars = started.pop(job)
                 scalars.read(is_final=True)
@@ -156,7 +158,8 @@ def rerun_job(task: TaskFolder, row: Row) -> tuple[Job, float | None]:
     with JobPool(make_slots(config)) as pool:
         pool.start(job)
         while pool.running:
-            pool.wait()
+            signals.check()
+            pool.wait(1.0)
     scalars.read(is_final=True)
     return job, scalars.score
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 
+from gml import signals
 from gml.assessors import build_assessor
 from gml.assessors.pruner import PrunerAssessor
 from gml.book import FILTERED, Assignment, TrialBook, entry_of
@@ -207,6 +208,7 @@ class NaiveScheduler(BaseScheduler):
         self._pool = JobPool(self._slots)
         try:
             while self._dispatch() or self._running:
+                signals.check()
                 for job in self._pool.wait(WATCH_S):
                     self._ended(job)
                 self._watch()
@@ -220,6 +222,7 @@ class NaiveScheduler(BaseScheduler):
         """Starts jobs while there is room; returns whether more may come."""
         num_filtered = 0
         while not (self.is_stop or self._is_exhausted) and self._pool.has_room():
+            signals.check()
             with self.task.gate():
                 self.book.sync()
                 self._stop_criterion.before_iter(self)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gml import signals
 from gml.jobs import Interrupted, Job, JobPool, Retry, Slots, State, end_orphans, interrupts
 from gml.jobs.tree import TRACE_FILE
 
@@ -269,6 +270,22 @@ def test_interrupt_carries_the_exit_code():
     with pytest.raises(Interrupted) as caught, interrupts():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(1)
+    assert caught.value.exit_code == 143
+
+
+class Dying:
+    """Gets a signal while it is destroyed, where Python drops every exception."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_lost_in_a_destructor_is_raised_at_the_next_check():
+    with pytest.raises(Interrupted) as caught, interrupts():
+        Dying()
+        signals.check()
     assert caught.value.exit_code == 143
 
 
