@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 
 import optuna
 import yaml
@@ -150,8 +151,9 @@ def rerun_job(task: TaskFolder, row: Row) -> tuple[Job, float | None]:
     folder = task.jobs / f"{name}_again_{datetime.now():%Y%m%d%H%M%S}"
     job = job_from_manifest(task.jobs / name, name=folder.name, job_dir=folder)
     folder.mkdir(parents=True)
+    results = {Path(file).name for file in config.pavi.files} | {"training.log", "scalars.jsonl", "process.json"}
     for file in (task.jobs / name).iterdir():
-        if file.is_file() and file.name not in ("training.log", "scalars.jsonl", "process.json"):
+        if file.is_file() and file.name not in results:
             (folder / file.name).write_bytes(file.read_bytes())
     assignment = Assignment(row.number, row.entry.get("arg_dict", {}), row.entry.get("seed", 0))
     scalars = Launcher(config, task, mock=mock_mode()).scalars(assignment, job)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,9 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+
+
+GPU_ID = re.compile(r"[\w.:/-]+")  # an index, or a UUID as nvidia-smi -L prints it
 
 
 @dataclass
@@ -67,10 +71,10 @@ class Slots:
             threads: thread limit of one job; by default the cores are shared evenly.
 
         Raises:
-            ValueError: an empty or repeated id, or a number below 1.
+            ValueError: an empty, odd or repeated id, or a number below 1.
         """
         ids = [gpu.strip() for gpu in gpus.split(",")]
-        if "" in ids or len(set(ids)) < len(ids) or jobs_per_gpu < 1:
+        if not all(map(GPU_ID.fullmatch, ids)) or len(set(ids)) < len(ids) or jobs_per_gpu < 1:
             raise ValueError(f"GPUs must be different ids with commas between, as in 0,1,2; got {gpus!r}")
         shares = [(gpu, share) for share in range(jobs_per_gpu) for gpu in ids][:limit]
         return cls([Slot(gpu, share, threads or _threads_each(len(shares))) for gpu, share in shares])

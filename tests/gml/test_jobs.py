@@ -184,7 +184,7 @@ def test_gpu_is_locked_over_pools_until_its_last_process_is_gone(tmp_path):
         assert two.has_room()
 
 
-@pytest.mark.parametrize("gpus", ["", "0,,1", "0,0"])
+@pytest.mark.parametrize("gpus", ["", "0,,1", "0,0", "0 1"])
 def test_bad_gpu_list_is_refused(gpus):
     with pytest.raises(ValueError, match="different ids"):
         Slots.gpus(gpus)

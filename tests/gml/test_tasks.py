@@ -153,6 +153,12 @@ def test_job_that_writes_files_is_run_again_in_a_folder_of_its_own(space):
     assert "one job is run again at a time" in space.refused("ctl", "rerun", "-t", "t", "--job", "1,2")
 
 
+def test_job_that_is_run_again_does_not_get_its_old_score(space):
+    program = "test -e once{x} || echo '{\\\"acc\\\": {x}}' > {job_dir}/score.json; touch once{x}"
+    search(space, program, extra='pavi: {files: ["{job_dir}/score.json"]}\n')
+    assert "acc: none (before: 2.0)" in space.call("ctl", "rerun", "-t", "t", "--job", "1")
+
+
 def test_compares_are_made_and_joined(space):
     search(space, "echo 'acc: {x}'")
     compare = space.task().compare_id()
