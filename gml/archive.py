@@ -17,7 +17,7 @@ from gml.jobs import State
 from gml.rows import Row
 from gml.schedulers.session import close_orphans
 from gml.searchers import BaseSearcher
-from gml.study import create_study, open_study, remove_study
+from gml.study import create_study, open_study, remove_side_files, remove_study
 from gml.summary import mode_of, task_rows
 from gml.task import NAME, TaskFolder
 
@@ -59,9 +59,9 @@ def clean(task: TaskFolder, gone: Sequence[Row]) -> Path | None:
     _merge_wal(task.db)
     _merge_wal(fresh)
     shutil.copy(task.db, backup)
-    remove_study(task.db)  # its side files too: they do not fit the new file
-    fresh.replace(task.db)
-    remove_study(fresh)
+    remove_side_files(task.db)  # they do not fit the new file
+    fresh.replace(task.db)  # at once: whenever this ends, a whole study is there
+    remove_side_files(fresh)
     for row in gone:
         shutil.rmtree(task.jobs / row.job, ignore_errors=True)
     return backup

@@ -49,7 +49,13 @@ def open_study(db: Path) -> optuna.Study:
 
 def remove_study(db: Path) -> None:
     """Removes a study file with its side files, if there."""
-    for suffix in ("", "-wal", "-shm"):
+    db.unlink(missing_ok=True)
+    remove_side_files(db)
+
+
+def remove_side_files(db: Path) -> None:
+    """Removes the side files of a study; nothing is lost if they have been merged into it."""
+    for suffix in ("-wal", "-shm"):
         db.with_name(f"{db.name}{suffix}").unlink(missing_ok=True)
 
 
