@@ -70,6 +70,8 @@ def read_rows(db: Path, is_live: Callable[[str], bool] = lambda _: True) -> list
     Raises:
         DamagedError: the file cannot be read.
     """
+    if not db.is_file():
+        raise DamagedError(f"{db} is missing")
     try:
         connection = sqlite3.connect(f"file:{db}?mode=ro", uri=True, timeout=60)
         with connection:

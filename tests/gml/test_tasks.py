@@ -189,7 +189,7 @@ def test_damaged_task_hides_no_other_and_can_be_removed(space):
     assert "4 FINISHED" in shown
     assert "broken  DAMAGED" in shown
     space.call("ctl", "rm", "-t", "broken")
-    assert "is no readable study" in yaml.safe_load((space.path / "summary.yaml").read_text())["damaged"]
+    assert "study.db is missing" in yaml.safe_load((space.path / "summary.yaml").read_text())["damaged"]
     assert "broken" not in space.call("ctl", "show")
     space.call("ctl", "rm", "-t", "t")
     summaries = yaml.safe_load_all((space.path / "summary.yaml").read_text())
