@@ -92,7 +92,6 @@ class Evolution(Search):
             speed, design = self.screened[number], self.design_of(number)
             log.info("founder %d: %.3f m/s with a random gait; %s", number, speed, design)
         self.initial = self.nursery.family(founders, self.plan.num_initial)
-        self._changed = True
 
     def steps_left(self, env_steps: int) -> int:
         """Control steps neither spent, nor reserved by orders under way, nor kept for the closing scores."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 import networkx as nx
 import numpy as np
 
-from robogrammar_env.controllers import CONTROLLERS, Controller, make_controller
+from robogrammar_env.controllers import CONTROLLERS, make_controller
 from robogrammar_env.design import Design, as_design, rules_of
 from robogrammar_env.drawing import robot_figure, save_figure, sheet_figure
 from robogrammar_env.errors import RobotError, SimulationDiverged, UnfinishedDesignError, unknown_name
@@ -289,9 +289,11 @@ def _simulate(args: argparse.Namespace) -> None:
 
 
 def _run_controller(simulation: "Simulation", args: argparse.Namespace) -> dict[str, float]:
+    from robogrammar_env.simulation import run_episode
+
     waves = {name: getattr(args, name) for name in WAVE_FLAGS if getattr(args, name) is not None}
     controller = make_controller(args.controller, simulation.num_joints, np.random.default_rng(args.seed or 0), **waves)
-    return _run_episode(simulation, controller, seed=args.seed)
+    return run_episode(simulation, controller, seed=args.seed)
 
 
 def _run_planner(simulation: "Simulation", args: argparse.Namespace) -> dict[str, float]:
@@ -305,19 +307,6 @@ def _run_planner(simulation: "Simulation", args: argparse.Namespace) -> dict[str
     with tqdm(total=simulation.settings.control_steps, unit="step", desc="mppi") as bar:
         found = plan_episode(simulation, settings=settings, seed=seed, start_seed=args.seed, on_step=bar.update)
     return {**found.info, "planning_s": found.seconds, "planning_cpu_s": found.cpu_seconds}
-
-
-def _run_episode(simulation: "Simulation", controller: Controller, *, seed: int | None) -> dict[str, float]:
-    """Runs one full episode and returns what it measured."""
-    from robogrammar_env.engine.base import CONTROL_STEP_S
-
-    simulation.reset(seed, training=False)
-    info: dict[str, float] = {}
-    step = 0
-    while not info:
-        info = simulation.step(controller(step * CONTROL_STEP_S)).info
-        step += 1
-    return info
 
 
 def _terrain(args: argparse.Namespace) -> None:

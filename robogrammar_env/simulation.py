@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robogrammar_env.behaviour import EpisodeRecord
+from robogrammar_env.controllers import Controller
 from robogrammar_env.design import as_design
 from robogrammar_env.engine.base import CONTROL_STEP_S, GRAVITY_M_S2, Engine, RobotState, make_engine
 from robogrammar_env.errors import SimulationDiverged
@@ -236,6 +237,26 @@ class Simulation:
         if self.settings.stall_progress is None or len(self._places) <= self._window_steps():
             return False
         return self._places[-1] - self._places[0] < self.settings.stall_progress * self.frame.length_m
+
+
+def run_episode(simulation: Simulation, controller: Controller, *, seed: int | None) -> dict[str, float]:
+    """Runs a full episode with an open-loop controller and returns what it measured.
+
+    Args:
+        simulation: the body in its world.
+        controller: from the time since the start, s, to the action.
+        seed: of the start pose and terrain; None is the exact start.
+
+    Raises:
+        SimulationDiverged: the physics went to infinity.
+    """
+    simulation.reset(seed, training=False)
+    info: dict[str, float] = {}
+    step = 0
+    while not info:
+        info = simulation.step(controller(step * CONTROL_STEP_S)).info
+        step += 1
+    return info
 
 
 def needs_samples(names: Sequence[str]) -> bool:

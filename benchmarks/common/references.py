@@ -11,17 +11,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from common.bodies import robot_design
 from robogrammar_env.controllers import Controller, gait
 from robogrammar_env.design import RobotDesign
-from robogrammar_env.engine.base import CONTROL_STEP_S
 from robogrammar_env.errors import SimulationDiverged
 from robogrammar_env.mppi import MPPISettings
-from robogrammar_env.simulation import Simulation
+from robogrammar_env.simulation import Simulation, run_episode
 
 RESULTS = Path(__file__).parents[1] / "results"
 PLANNER_FILES = ("planner32.json", "mppi.json")
@@ -73,16 +71,10 @@ def best_sinusoid_speed(design: RobotDesign, *, engine: str, count: int = 60, se
 
 def episode_speed(simulation: Simulation, controller: Controller, seed: int) -> float:
     """Speed of one episode of an open-loop controller in m/s; -inf if the physics diverges."""
-    simulation.reset(seed, training=False)
-    info: dict[str, Any] = {}
-    step = 0
-    while not info:
-        try:
-            info = simulation.step(controller(step * CONTROL_STEP_S)).info
-        except SimulationDiverged:
-            return -np.inf
-        step += 1
-    return float(info["speed_m_s"])
+    try:
+        return run_episode(simulation, controller, seed=seed)["speed_m_s"]
+    except SimulationDiverged:
+        return -np.inf
 
 
 @lru_cache

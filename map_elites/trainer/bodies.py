@@ -63,8 +63,9 @@ class SwingingBody(SimulatedBody):
 
     def step(self, action: np.ndarray) -> Any:
         """Moves one control step along the gait."""
+        swing = self._gait(self._steps * CONTROL_STEP_S)
         self._steps += 1
-        return super().step(self._gait((self._steps - 1) * CONTROL_STEP_S))
+        return super().step(swing)
 
 
 def body_spec(
