@@ -38,7 +38,8 @@ def guarded(command: Callable[[Sequence[str] | None], int]) -> Callable[[Sequenc
             return 0
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+            hint = "; free some space (a search then goes on with --resume)" if error.errno == errno.ENOSPC else ""
+            print(f"error: {where}{error.strerror or error}{hint}", file=sys.stderr)
             return 2 if isinstance(error, BAD_PATH) or error.errno == errno.EROFS else 1
         except Exception as error:  # Optuna and SQLAlchemy wrap what SQLite says
             if (cause := _of_sqlite(error)) is None:
@@ -76,7 +77,7 @@ def search_run(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true", help="go on with a task, its ERROR jobs first")
     parser.add_argument("--symlinks", default="", help="run in copies of this folder, with these paths (a,b) linked")
     parser.add_argument("--benchmark", action="store_true", help="evaluate linear MuJoCo policies, no command")
-    parser.add_argument("--gpus", help="GPU ids (0,1,2), one job each; replaces scheduler.gpus")
+    parser.add_argument("--gpus", help="GPU ids (0,1,2), one job each, '' for none; replaces scheduler.gpus")
     parser.add_argument("--parallel-size", help="most jobs at a time; replaces scheduler.parallel_size")
     parser.add_argument("--max-tries", help="replaces stop_criterion.max_tries; +20 means 20 more than there are")
     parser.add_argument("--import", dest="imports", action="append", default=[], help="Python file with own classes")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gml.assessors import ASSESSORS, AssessResult, BaseAssessor
-from gml.errors import ConfigError
+from gml.errors import USER_MODULE, ConfigError
 from gml.schedulers import criteria
 from gml.searchers import SEARCHERS, BaseSearcher
 
@@ -34,7 +34,7 @@ def import_user_files(files: Sequence[str]) -> None:
         path = Path(file)
         if not path.is_file():
             raise ConfigError(f"imports: {file} does not exist")
-        spec = importlib.util.spec_from_file_location(f"gml_user_{path.stem}", path)
+        spec = importlib.util.spec_from_file_location(f"{USER_MODULE}{path.stem}", path)
         if spec is None or spec.loader is None:
             raise ConfigError(f"imports: {file} is no Python file")
         module = importlib.util.module_from_spec(spec)

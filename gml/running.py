@@ -12,7 +12,7 @@ import optuna
 
 from gml import values
 from gml.config import load_config
-from gml.errors import ConfigError, UserError
+from gml.errors import ConfigError, UserError, user_code
 from gml.rows import read_rows
 from gml.schedulers import NaiveScheduler
 from gml.summary import failed_table, finish_line
@@ -30,12 +30,14 @@ def run_search(options: argparse.Namespace) -> int:
     symlinks = [path for path in options.symlinks.split(",") if path]
     content = with_flags(content, options, task)
     try:
-        scheduler = _scheduler_class(options.benchmark)(task.path, content, symlinks, resume=options.resume)
+        with user_code():
+            scheduler = _scheduler_class(options.benchmark)(task.path, content, symlinks, resume=options.resume)
     except ConfigError as error:
         raise ConfigError(f"{options.config}: {error}") from None
     if not options.benchmark and not scheduler.config.task.template.strip():
         raise ConfigError(f"{options.config}: task.template: is empty; only --benchmark runs without a command")
-    scheduler.run()
+    with user_code():
+        scheduler.run()
     rows = read_rows(task.db)
     print(finish_line(task, rows, maximize=scheduler.maximize))
     if (check := scheduler.config.winner_check).top and any(row.value is not None for row in rows):

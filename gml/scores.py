@@ -1,5 +1,6 @@
 """Reads what a job reports: through pavi, on standard output, in files of its own; while it runs and after."""
 
+import contextlib
 import csv
 import logging
 import os
@@ -28,9 +29,9 @@ class Source(Protocol):
 class _Lines:
     """Complete new lines of a growing file."""
 
-    def __init__(self, file: Path, *, from_start: bool = False):
+    def __init__(self, file: Path):
         self._file = file
-        self._offset = file.stat().st_size if file.exists() and not from_start else 0
+        self._offset = file.stat().st_size if file.exists() else 0
         self._rest = b""
 
     def read(self, *, is_final: bool) -> Iterator[str]:
@@ -100,14 +101,19 @@ class CsvSource:
     """A table with a header line; every column of numbers is a scalar."""
 
     def __init__(self, file: Path):
-        """Reads from the start of the file on: its first line is the header."""
-        self._lines = _Lines(file, from_start=True)
+        """Reads from the present end of the file on; only the header is taken from what is there."""
+        self._lines = _Lines(file)
         self._header: list[str] = []
+        with (
+            contextlib.suppress(FileNotFoundError),
+            file.open(encoding="utf-8", errors="replace", newline="") as stream,
+        ):
+            self._header = next(csv.reader(stream), [])
 
     def read(self, *, is_final: bool) -> Iterator[Scalar]:
         """Yields the scalars of the new rows."""
         for row in csv.reader(line for line in self._lines.read(is_final=is_final) if line):
-            if not self._header:
+            if not self._header or row == self._header:  # again: the program has begun the file anew
                 self._header = row
                 continue
             cells = {name: float(cell) for name, cell in zip(self._header, row, strict=False) if _is_float(cell)}

@@ -261,3 +261,54 @@ def test_missing_program_is_called_so(space):
     grid(space, "no_such_program {x}", num=1)
     space.call("run", "-t", "t", "config.yaml", code=1)
     assert space.rows()[0].entry["reason"] == "exit code 127 (command not found)"
+
+
+OWN = """
+@FILTER_CRITERIONS.register_module()
+class F(BaseFilterCriterion):
+    def filter(self, job):
+        return job.arg_dict["nothere"] > 1
+
+@FILTER_CRITERIONS.register_module()
+class I(BaseFilterCriterion):
+    def __init__(self):
+        self.limit = {}["nothere"]
+
+    def filter(self, job):
+        return False
+
+@STOP_CRITERIONS.register_module()
+class S(BaseStopCriterion):
+    def after_iter(self, scheduler):
+        if scheduler.num_tries == 2:
+            raise RuntimeError("nothere")
+
+@ASSESSORS.register_module()
+class A(BaseAssessor):
+    def __init__(self, optimize_mode):
+        pass
+
+    def assess_job(self, trial_job_id, latest_trial_history):
+        return latest_trial_history[0]["nothere"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "place"),
+    [
+        ("filter_criterion: {type: F}", "line 5, in filter: KeyError"),
+        ("filter_criterion: {type: I}", "line 10, in __init__: KeyError"),
+        ("stop_criterion: {type: S}", "line 19, in after_iter: RuntimeError"),
+        ("assessor: {type: A}", "line 27, in assess_job: KeyError"),
+    ],
+)
+def test_error_in_a_user_file_is_one_line_and_loses_nothing(space, setting, place):
+    space.write("own.py", OWN)
+    grid(space, "echo 'acc: {x}'; sleep 0.5", extra=f"  {setting}\nimports: own.py\n")
+    message = space.refused("run", "-t", "t", "config.yaml")
+    assert f"own.py, {place}: " in message and "nothere" in message
+    assert not processes_with(str(space.path))
+    mended = OWN.replace('["nothere"] > 1', '["x"] < 0').replace('{}["nothere"]', "0").replace("== 2", "< 0")
+    space.write("own.py", mended.replace('latest_trial_history[0]["nothere"]', "AssessResult.Good"))
+    space.call("run", "-t", "t", "config.yaml", *(["--resume"] if space.rows() else []))
+    assert sorted(row.value for row in space.rows() if row.state == "FINISHED") == [1, 2, 3, 4]

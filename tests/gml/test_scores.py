@@ -71,9 +71,19 @@ def test_json_and_csv_files(tmp_path):
     (tmp_path / "s.json").write_text(json.dumps({"status": "done", "acc": 0.5, "none": None, "flag": True}))
     assert read(JsonSource(tmp_path / "s.json")).history.keys() == {"acc"}
     assert read(JsonSource(tmp_path / "s.json"), is_final=False).score is None
+    source = CsvSource(tmp_path / "m.csv")
     (tmp_path / "m.csv").write_text("step,acc,text\n1,0.1,a\n2,,b\n3,0.3,c\n")
-    found = read(CsvSource(tmp_path / "m.csv")).rewards
-    assert [(entry["iteration"], entry["value"]) for entry in found] == [(1, 0.1), (3, 0.3)]
+    assert [(entry["iteration"], entry["value"]) for entry in read(source).rewards] == [(1, 0.1), (3, 0.3)]
+
+
+@pytest.mark.parametrize("mode", ["a", "w"])
+def test_rows_of_an_earlier_try_in_the_same_table_do_not_count(tmp_path, mode):
+    table = tmp_path / "m.csv"
+    table.write_text("step,acc\n1,0.1\n2,0.9\n3,0.9\n")
+    source = CsvSource(table)
+    with table.open(mode) as stream:
+        stream.write(("step,acc\n" if mode == "w" else "") + "1,0.2\n")
+    assert [(entry["iteration"], entry["value"]) for entry in read(source).rewards] == [(1, 0.2)]
 
 
 def test_line_without_end_takes_neither_time_nor_memory(tmp_path):
@@ -97,8 +107,8 @@ def test_line_without_end_takes_neither_time_nor_memory(tmp_path):
 )
 def test_odd_file_of_a_job_does_not_stop_the_reading(tmp_path, name, content):
     log = output(tmp_path, "acc: 0.5\n")
-    (tmp_path / name).write_bytes(content)
     scalars = JobScalars([file_source(str(tmp_path / name)), log], "acc")
+    (tmp_path / name).write_bytes(content)
     scalars.read()
     scalars.read(is_final=True)
     assert scalars.score == 0.5

@@ -271,7 +271,10 @@ def test_output_that_cannot_be_written_is_one_line(space):
     command = [sys.executable, "-m", "gml.cli", "ctl", "show"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, cwd=space.path, env=space.env, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: No space left on device; free some space (a search then goes on with --resume)\n",
+    )
 
 
 def test_folder_that_cannot_be_used_is_refused(space):
