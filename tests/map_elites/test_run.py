@@ -204,7 +204,7 @@ def test_killed_main_process_leaves_no_orphan_and_a_run_that_goes_on(tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "kills", "steps"), [("--train-shared", 20, 80000), ("--train-independent", 4, 80000)])
+@pytest.mark.parametrize(("kind", "kills", "steps"), [("--train-shared", 20, 80000), ("--train-independent", 4, 50000)])
 def test_killed_workers_are_replaced_and_counted(tmp_path: Path, kind: str, kills: int, steps: int):
     folder, moment = tmp_path / "results" / "a", random.Random(kills)
     process = trainer(tmp_path, kind, "--run-name", "a", "--total-steps", steps)

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import gymnasium
 import numpy as np
-import pytest
 
 from shared_ppo.alone import train_alone
 from shared_ppo.body import BodyDescription, BodySpec, Observation, Step
 from shared_ppo.config import ExperienceConfig, ObservationSpec, PPOConfig, SharedPPOConfig
+from shared_ppo.in_process import InProcessSupervisor
+from shared_ppo.messages import EvaluateOrder
 
 SPEC = ObservationSpec(joint_dim=3, joint_static_dim=1, global_dim=1, global_static_dim=1)
 
@@ -43,7 +44,6 @@ class Pendulum:
         self._env.close()
 
 
-@pytest.mark.slow
 def test_it_swings_the_pendulum_up() -> None:
     """60,000 steps: a mean return above -300 over 10 episodes (untrained about -1200, solved about -150)."""
     config = SharedPPOConfig(
@@ -53,7 +53,9 @@ def test_it_swings_the_pendulum_up() -> None:
         experience=ExperienceConfig(buffer_size=4096, min_batch_size=2048, update_interval=2048, segment_length=256),
     )
     config = replace(config, policy=replace(config.policy, slots=4, core_dim=64))
-    result = train_alone(
-        Pendulum, SPEC, BodySpec(1, None), config=config, total_steps=60_000, copies=8, evaluation_seeds=(*range(10),)
-    )
-    assert np.mean([info["return"] for info in result.infos]) > -300
+    supervisor = InProcessSupervisor(Pendulum, SPEC, config)
+    supervisor.start()
+    train_alone(supervisor, BodySpec(1, None), 60_000, copies=8)
+    report = supervisor.evaluate_now(EvaluateOrder(0, (BodySpec(1, None),), (*range(10),)))
+    supervisor.stop()
+    assert np.mean([info["return"] for info in report.results[1]]) > -300
