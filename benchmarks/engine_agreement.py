@@ -9,6 +9,7 @@ table against PyBullet with 50 solver iterations and all links separate.
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +17,8 @@ from robogrammar_env.design import Design
 from robogrammar_env.sampling import sample_design
 from robogrammar_env.simulation import CONTROL_STEPS, Simulation
 
-REFERENCE = ("pybullet", {"solver_iterations": 50, "merge_mounts": False})
-SETTINGS = {
+REFERENCE: tuple[str, dict[str, Any]] = ("pybullet", {"solver_iterations": 50, "merge_mounts": False})
+SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "PyBullet, 50 iterations, start turned by 0.001 rad": REFERENCE,
     "PyBullet, 10 iterations, links separate": ("pybullet", {"merge_mounts": False}),
     "PyBullet, 10 iterations, mounts merged (default)": ("pybullet", {}),
@@ -26,7 +27,7 @@ SETTINGS = {
 }
 
 
-def speed(design: Design, gait_seed: int, engine: str, settings: dict, *, shift_rad: float = 0.0) -> float:
+def speed(design: Design, gait_seed: int, engine: str, settings: dict[str, Any], *, shift_rad: float = 0.0) -> float:
     """Speed along x, m/s, over a full episode with a random sinusoid gait of 1.2 Hz."""
     simulation = Simulation(design, engine=engine, engine_settings=settings)
     rng = np.random.default_rng(gait_seed)

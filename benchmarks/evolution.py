@@ -138,7 +138,7 @@ def curves(path: Path) -> dict[str, list[float | None]]:
     """Some columns of `metrics.csv`, thinned out."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(int)) if rows else []
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(int)).tolist() if rows else []
     return {name: [float(rows[i][name]) if rows[i][name] else None for i in chosen] for name in CURVES}
 
 
@@ -146,8 +146,8 @@ def judged_qd_score(folder: Path, engine: str) -> float:
     """QD score of a run's archive in another engine, m/s."""
     from map_elites.trainer import evaluate_run
 
-    rows = evaluate_run(folder, nest("environment.engine", engine))
-    return sum(row["verified_fitness"] for row in rows if row["verified_fitness"] is not None)
+    elites = evaluate_run(folder, nest("environment.engine", engine))["elites"]
+    return sum(elite["speed"] for elite in elites if elite["speed"] is not None)
 
 
 # -- diversity ---------------------------------------------------------------------------------------------------------

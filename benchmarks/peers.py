@@ -95,15 +95,17 @@ def train(options: argparse.Namespace, peer: str, seed: int, parts: Parts) -> No
     if config.environment.engine_settings:
         raise UserError("environment.engine_settings: RoboGrammar-v0 has none, so they cannot be compared")
     budget = {"seed": seed, "seconds": options.seconds, "points": options.points, "judge": options.judge}
-    own: dict[str, Any] = {
+    own_settings: dict[str, dict[str, Any]] = {
         "ours": {"crew": Crew(options.workers, copies=options.copies)},
         "sb3": {"sb3": SB3 | flat_settings(options.sb3_set, SB3)},
         "sample-factory": {"sample_factory": SAMPLE_FACTORY | flat_settings(options.sample_factory_set)},
-    }[peer]
-    work = {"ours": train_ours, "sb3": train_sb3, "sample-factory": train_sample_factory}[peer]
+    }
+    own = own_settings[peer]
+    workers: dict[str, Callable[..., dict[str, Any]]]
+    workers = {"ours": train_ours, "sb3": train_sb3, "sample-factory": train_sample_factory}
     settings = trial_settings(config, **budget, **own, designs=[design.to_text()])
     progress = Progress(name, options.seconds, "seconds")
-    result = partial(work, options, config, design, seed, progress, **own)
+    result = partial(workers[peer], options, config, design, seed, progress, **own)
     parts.make(name, settings, lambda: {"peer": peer, "seed": seed, "designs": [design.to_text()], **result()})
 
 
@@ -154,9 +156,9 @@ def train_sb3(
     process_context(PRELOAD)  # the fork server that SubprocVecEnv uses as well
     torch.set_num_threads(sb3["threads"])
     environment = partial(make_environment, config, design.to_text())
-    envs = VecMonitor(SubprocVecEnv([environment] * sb3["n_envs"], start_method="forkserver"))
-    envs.seed(seed)
-    envs = VecNormalize(envs, norm_obs=False, norm_reward=sb3["norm_reward"], gamma=sb3["gamma"])
+    simulations = SubprocVecEnv([environment] * sb3["n_envs"], start_method="forkserver")
+    simulations.seed(seed)
+    envs = VecNormalize(VecMonitor(simulations), norm_obs=False, norm_reward=sb3["norm_reward"], gamma=sb3["gamma"])
     special = ("n_envs", "log_std_init", "width", "norm_reward", "threads")
     model = PPO(
         "MlpPolicy",

@@ -39,7 +39,7 @@ from shared_ppo.messages import TrainOrder
 from shared_ppo.optimizer import FlatAdam
 from shared_ppo.recording import Recording
 from shared_ppo.rollout import RolloutWorker
-from shared_ppo.segment import segment_layout
+from shared_ppo.segment import Segment, segment_layout
 
 
 class Stopwatch:
@@ -126,7 +126,8 @@ def profile(config: TrainConfig, *, num_bodies: int, rounds: int) -> dict[str, f
     for _ in range(rounds + 1):
         worker.policy.load(trainer.version, trainer.actor_vector())
         watch.take()
-        segments, steps = [], 0
+        segments: list[Segment] = []
+        steps = 0
         while steps < shared.experience.min_batch_size:
             batch = worker.rollout()
             for segment in batch:

@@ -173,7 +173,8 @@ def independent_memory(
     """
     print(f"# memory: independent, {len(designs)} {kind} at a time, {updates} updates", flush=True)
     context = process_context(PRELOAD) if kind == "processes" else multiprocessing.get_context("spawn")
-    done, memory = context.Semaphore(0), {}
+    done = context.Semaphore(0)
+    memory: dict[str, int] = {}
     learners = [
         context.Process(target=learn_for_good, args=(config, design, seed, crew, updates, done), daemon=True)
         for seed, design in enumerate(designs)
@@ -249,12 +250,13 @@ def comparison(pairs: Pairs, parts: dict[int, dict[str, Any]]) -> Iterable[list[
         factor = f"{np.mean(mine) / np.mean(theirs):.2f} x" if np.mean(theirs) > 0 else "-"
         yield [title, spread(theirs, digits), spread(mine, digits), factor]
     for clock in ("steps", "seconds", "cpu_seconds"):
-        mine = [reached(column(shared, clock), means(shared), means(alone)[-1]) for shared, alone in pairs.values()]
-        theirs = [alone[-1][clock] for _, alone in pairs.values()]
-        missed = sum(value is None for value in mine)
-        text = spread(mine, 0) + (f", not reached by {missed} of {len(mine)}" if missed else "")
-        factor = "-" if missed else f"{np.mean(theirs) / np.mean(mine):.2f} x fewer"
-        yield [f"{clock.replace('_', ' ')} to the independent mean speed", spread(theirs, 0), text, factor]
+        times = [reached(column(shared, clock), means(shared), means(alone)[-1]) for shared, alone in pairs.values()]
+        spent = [alone[-1][clock] for _, alone in pairs.values()]
+        found = [value for value in times if value is not None]
+        missed = len(times) - len(found)
+        text = spread(times, 0) + (f", not reached by {missed} of {len(times)}" if missed else "")
+        factor = "-" if missed else f"{np.mean(spent) / np.mean(found):.2f} x fewer"
+        yield [f"{clock.replace('_', ' ')} to the independent mean speed", spread(spent, 0), text, factor]
     designs = [part["designs"] for seed, part in parts.items() if seed in pairs]
     shares = [
         [planner_share(curve[-1]["speeds_m_s"], names) for names, curve in zip(designs, side, strict=True)]

@@ -191,7 +191,8 @@ class Trial:
 
     def score(self) -> Point:
         """Speeds of all judged bodies with the mean action under the present weights; None where one failed."""
-        before, reports = self.steps, []
+        before = self.steps
+        reports: list[EvaluationReport] = []
         count = min(self.supervisor.num_workers, len(self.judged))
         for share in range(count):
             self._orders += 1
@@ -231,7 +232,8 @@ def marks(total: float, points: int) -> list[float]:
 
 def cycle(count: int, places: int, seed: int) -> Iterator[list[int]]:
     """Endless training mixes of `places` of `count` bodies: every body has its turn before any has its next."""
-    rng, waiting = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    waiting: list[int] = []
     while True:
         while len(waiting) < places:
             waiting += rng.permutation(count).tolist()
