@@ -33,10 +33,11 @@ class PolicyConfig:
     """The network.
 
     Attributes:
-        network: "urma" (description-routed pooling and decoding) or "deepsets" (mean pooling).
+        network: "fourier" (a joint's slots are Fourier features of its description; its action is read from them) or
+            "urma" (a softmax over slots, one decoder for all joints).
         activation: "silu", "elu" or "relu".
         max_joints: largest body taken in; a constant of the run.
-        slots: routing slots K of the body vector.
+        slots: slots K of the body vector.
         value_dim: width of a joint's value before pooling.
         static_dim: hidden width of the static encoder.
         core_dim: width of the two core layers.
@@ -46,7 +47,7 @@ class PolicyConfig:
         max_std: highest exploration noise.
     """
 
-    network: str = "urma"
+    network: str = "fourier"
     activation: str = "silu"
     max_joints: int = 32
     slots: int = 32

@@ -60,6 +60,7 @@ class ForwardPass:
         self._value_dim = actor.config.value_dim
         self._joint, self._second = _Layer(actor.joint), _Layer(core.second)
         self._from_core, self._head = _Layer(actor.from_core), _Layer(actor.head)
+        self._slot_head = None if actor.slot_head is None else _Layer(actor.slot_head)
         self._norm, self._norm_bias = core.norm.weight.numpy().copy(), core.norm.bias.numpy().copy()
         self._epsilon = core.norm.eps
         self._keys = np.ascontiguousarray(code.keys.transpose(1, 2).numpy())
@@ -75,9 +76,14 @@ class ForwardPass:
         hidden = self._joint(joints.reshape(-1, width)).reshape(bodies, count, -1)
         pooled = np.matmul(self._keys, self._activation(hidden[:, :, : self._value_dim])).reshape(bodies, -1)
         local = hidden[:, :, self._value_dim :]
-        local += self._from_core(self._core(pooled, globals_))[:, None]
+        core = self._core(pooled, globals_)
+        local += self._from_core(core)[:, None]
         local += self._decoder
-        return self._head(self._activation(local).reshape(bodies * count, -1)).reshape(bodies, count, -1)
+        means = self._head(self._activation(local).reshape(bodies * count, -1)).reshape(bodies, count, -1)
+        if self._slot_head is not None:
+            slots = self._slot_head(core).reshape(bodies, self._keys.shape[1], -1)
+            means += np.matmul(slots.transpose(0, 2, 1), self._keys).transpose(0, 2, 1)
+        return means
 
     def _core(self, pooled: np.ndarray, globals_: np.ndarray) -> np.ndarray:
         """State of the whole body (B, C) from the body vector (B, K V) and whole-body values (B, G)."""
