@@ -41,11 +41,11 @@ from map_elites.errors import RunFailedError
 from map_elites.run_folder import RunFolder
 from map_elites.trainer.settings import load_config
 
-RANDOM_BODIES = ("num_screened=0", "random_share=1.0", "newborn_share=1.0")
+RANDOM_BODIES = ("evolution.num_screened=0", "evolution.random_share=1.0", "evolution.newborn_share=1.0")
 CASES = {
     "shared": ["--train-shared"],
-    "random": ["--train-shared", "--set", *("evolution." + key for key in RANDOM_BODIES)],
-    "independent": ["--train-independent", "--set", "evolution.training_steps_per_individual=100000"],
+    "random": ["--train-shared", *(f"--set={setting}" for setting in RANDOM_BODIES)],
+    "independent": ["--train-independent", "--set=evolution.training_steps_per_individual=100000"],
 }
 CURVES = ("env_steps", "wall_seconds", "num_elites", "coverage", "qd_score", "max_fitness", "mean_fitness")
 MOST_ROWS = 200

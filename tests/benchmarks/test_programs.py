@@ -147,6 +147,13 @@ def test_evolution(tmp_path, capsys):
     assert part["diversity"][-1]["env_steps"] > 0 and part["curves"]["env_steps"]
 
 
+@pytest.mark.parametrize("case", evolution.CASES)
+def test_the_trainer_takes_the_settings_of_every_case(case):
+    settings = evolution.resolved([*evolution.CASES[case], *evolution.run_arguments(evolution.parse_arguments([]), 0)])
+    assert settings["run"]["shared"] is (case != "independent")
+    assert settings["evolution"]["random_share"] == 1.0 or case != "random"
+
+
 def test_diversity_of_equal_and_of_opposite_bodies():
     assert evolution.mean_distance(np.zeros((3, 2))) == 0.0
     assert evolution.mean_distance(np.array([[0.0, 0.0], [1.0, 1.0]])) == pytest.approx(1.0)

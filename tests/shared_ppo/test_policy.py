@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared_ppo.config import ObservationSpec, PolicyConfig
-from shared_ppo.policy import Actor, Critic, FlatParameters, make_actor
+from shared_ppo.policy import Actor, Critic, FlatParameters, FourierKeys, make_actor
 
 SPEC = ObservationSpec(joint_dim=5, joint_static_dim=4, global_dim=3, global_static_dim=2)
 
@@ -70,6 +70,39 @@ def test_a_new_policy_hardly_moves_and_explores_as_told() -> None:
     mean, log_std = act(make_actor(SPEC, PolicyConfig(initial_std=0.4), 1), *inputs(7))
     assert mean.abs().max() < 0.2
     assert torch.allclose(log_std.exp(), torch.tensor(0.4), atol=1e-5)
+
+
+def test_each_joint_has_a_key_of_its_own_and_shares_it_with_its_like() -> None:
+    """At the start two keys' product falls with the distance of the descriptions: exp(-d^2 / 2)."""
+    torch.manual_seed(0)
+    keys = FourierKeys(SPEC, PolicyConfig(slots=4096))
+    joints = torch.tensor([[[0.0, 0, 0, 0], [0.1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 1]]])
+    found = keys(joints, torch.zeros(1, 2))[0]
+    wanted = torch.exp(-0.5 * torch.cdist(joints[0], joints[0]).square())
+    assert torch.allclose(found @ found.T, wanted, atol=0.1)
+
+
+def spill(network: str, seed: int) -> float:
+    """How far a gradient step on one joint's action moves the other joints' actions, as a share of its own move."""
+    torch.manual_seed(seed)
+    actor = make_actor(SPEC, PolicyConfig(network=network), 1)
+    joint_static, *others = inputs(4, seed=seed)
+    before, _ = act(actor, 2 * joint_static, *others)
+    before[0, 0].mean().backward()
+    with torch.no_grad():
+        for parameter in actor.parameters():
+            if parameter.grad is not None:
+                parameter.sub_(1e-3 * parameter.grad)
+        after, _ = act(actor, 2 * joint_static, *others)
+    moved = (after - before.detach()).abs().mean(dim=(2, 3))[0]
+    return float(moved[1:].mean() / moved[0])
+
+
+def test_a_joint_can_learn_an_action_of_its_own() -> None:
+    """What one joint learns moves the other joints of the body much less than with a decoder that all share."""
+    own, shared = ([spill(network, seed) for seed in range(6)] for network in ("fourier", "urma"))
+    assert np.mean(own) < 0.4
+    assert np.mean(own) < 0.6 * np.mean(shared)
 
 
 def test_unknown_network() -> None:
