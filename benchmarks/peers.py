@@ -101,11 +101,11 @@ def train(options: argparse.Namespace, peer: str, seed: int, parts: Parts) -> No
         "sample-factory": {"sample_factory": SAMPLE_FACTORY | flat_settings(options.sample_factory_set)},
     }
     own = own_settings[peer]
-    workers: dict[str, Callable[..., dict[str, Any]]]
-    workers = {"ours": train_ours, "sb3": train_sb3, "sample-factory": train_sample_factory}
+    trainers: dict[str, Callable[..., dict[str, Any]]]
+    trainers = {"ours": train_ours, "sb3": train_sb3, "sample-factory": train_sample_factory}
     settings = trial_settings(config, **budget, **own, designs=[design.to_text()])
     progress = Progress(name, options.seconds, "seconds")
-    result = partial(workers[peer], options, config, design, seed, progress, **own)
+    result = partial(trainers[peer], options, config, design, seed, progress, **own)
     parts.make(name, settings, lambda: {"peer": peer, "seed": seed, "designs": [design.to_text()], **result()})
 
 

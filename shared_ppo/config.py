@@ -37,7 +37,7 @@ class PolicyConfig:
             "urma" (a softmax over slots, one decoder for all joints).
         activation: "silu", "elu" or "relu".
         max_joints: largest body taken in; a constant of the run.
-        slots: slots K of the body vector.
+        slots: number K of slots of the body vector.
         value_dim: width of a joint's value before pooling.
         static_dim: hidden width of the static encoder.
         core_dim: width of the two core layers.

@@ -74,6 +74,8 @@ class StaticEncoder(nn.Module):
 class SoftmaxKeys(nn.Module):
     """URMA's keys: a softmax over the slots. At the start those of all joints are much alike (cosine about 0.9)."""
 
+    reads_actions = False
+
     def __init__(self, spec: ObservationSpec, config: PolicyConfig) -> None:
         super().__init__()
         self.encoder = StaticEncoder(spec, config)
@@ -91,6 +93,8 @@ class FourierKeys(nn.Module):
     Two keys' product is about exp(-d^2 / 2) at the start, d the distance of the descriptions.
     """
 
+    reads_actions = True
+
     def __init__(self, spec: ObservationSpec, config: PolicyConfig) -> None:
         super().__init__()
         self.waves = nn.Linear(spec.joint_static_dim, config.slots)
@@ -103,7 +107,7 @@ class FourierKeys(nn.Module):
 
 
 NETWORKS: dict[str, type[SoftmaxKeys] | type[FourierKeys]] = {"fourier": FourierKeys, "urma": SoftmaxKeys}
-"""What makes the keys, by the names that `PolicyConfig.network` may take."""
+"""What makes the keys, by the names that `PolicyConfig.network` may take; `reads_actions` says that they also read."""
 
 
 class Core(nn.Module):
@@ -143,7 +147,7 @@ class Actor(nn.Module):
         self.head = nn.Linear(config.decoder_dim, outputs_per_joint)
         self.spread = nn.Linear(config.static_dim, outputs_per_joint)
         self.slot_head: nn.Linear | None = None
-        if config.network == "fourier":
+        if self.keys.reads_actions:
             self.slot_head = nn.Linear(config.core_dim, config.slots * outputs_per_joint)
         self._initialise()
 
