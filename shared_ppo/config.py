@@ -50,7 +50,7 @@ class PolicyConfig:
     network: str = "fourier"
     activation: str = "silu"
     max_joints: int = 32
-    slots: int = 32
+    slots: int = 64
     value_dim: int = 8
     static_dim: int = 64
     core_dim: int = 128
@@ -126,14 +126,14 @@ class PPOConfig:
         threads: CPU threads of the learner.
     """
 
-    learning_rate: float = 1e-3
-    decay_updates: int = 100
+    learning_rate: float = 2e-3
+    decay_updates: int = 25
     epochs: int = 5
     minibatch_size: int = 512
     clip: float = 0.2
     ratio: str = "body"
     gamma: float = 0.98
-    gae_lambda: float = 0.95
+    gae_lambda: float = 0.8
     value_coefficient: float = 0.5
     entropy_coefficient: float = 0.0
     max_grad_norm: float = 0.5
@@ -196,6 +196,11 @@ class ExperienceConfig:
             self.buffer_size >= self.segment_length,
             f"buffer_size ({self.buffer_size}) must hold a segment (segment_length {self.segment_length})",
         )
+
+    @property
+    def batch_steps(self) -> int:
+        """Control steps that an update waits for."""
+        return max(self.min_batch_size, self.update_interval)
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,14 @@ class ExperienceCounters:
         """Called by the learner for segments too old or not finite."""
         self._learner[self._DROPPED] += steps
 
+    @property
+    def pending(self) -> int:
+        """Control steps that the learner has received and neither used nor dropped yet."""
+        return int(self._learner[self._RECEIVED] - self._learner[self._USED] - self._learner[self._DROPPED])
+
     def drop_unaccounted(self) -> int:
         """Counts as dropped what a learner that died had received but not used; returns the steps."""
-        lost = int(self._learner[self._RECEIVED] - self._learner[self._USED] - self._learner[self._DROPPED])
+        lost = self.pending
         self.add_dropped(lost)
         return lost
 

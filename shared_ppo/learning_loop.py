@@ -49,7 +49,7 @@ class LearningLoop:
     @property
     def is_ready(self) -> bool:
         """Whether there is enough for an update."""
-        return self.pending_steps >= max(self._config.min_batch_size, self._config.update_interval)
+        return self.pending_steps >= self._config.batch_steps
 
     def collect(self, timeout_s: float = 0.0) -> None:
         """Takes what has arrived; waits up to `timeout_s` for the first segment."""

@@ -64,6 +64,11 @@ class RolloutWorker:
         """Bodies that this process has built so far."""
         return self._keeper.opened
 
+    @property
+    def has_bodies(self) -> bool:
+        """Whether there is anything to roll out."""
+        return bool(self._lanes)
+
     def refresh(self, weights: SharedWeights) -> None:
         """Takes over the newest weights, if they are newer."""
         if weights.version != self.policy.version:

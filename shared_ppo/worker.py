@@ -8,10 +8,12 @@ import torch
 
 from shared_ppo.control import FinishTraining, Retiring, Round, RoundDone, Stop, WorkerSetup
 from shared_ppo.messages import EvaluateOrder, TrainOrder
+from shared_ppo.pace import Pace
 from shared_ppo.process import enter_process, give_back_large_blocks
 from shared_ppo.rollout import RolloutWorker
 
 _IDLE_S = 0.2
+_WAITING_S = 0.002
 
 
 class _Stopped(Exception):
@@ -32,16 +34,15 @@ class MultiProcessPPOWorker:
         self._worker = RolloutWorker(
             setup.index, setup.make_body, setup.spec, setup.config, seeds=setup.seeds, watch=self._watch
         )
+        self._pace = Pace(setup.config.experience, setup.buffer.num_workers)
 
     def run(self) -> None:
         """Works until told to stop."""
-        is_busy = False
+        pause_s = _IDLE_S
         try:
             while True:
-                self._receive(0.0 if is_busy else _IDLE_S)
-                is_busy = not self._setup.is_sync and (self._evaluate_next() | self._train_once())
-                if is_busy:
-                    self._retire_in_time()
+                self._receive(pause_s)
+                pause_s = _IDLE_S if self._setup.is_sync else self._work()
         except _Stopped:
             self._writer.close()
 
@@ -84,6 +85,21 @@ class MultiProcessPPOWorker:
         self._report()
         self._setup.orders.send(RoundDone(self._writer.last_token))
 
+    def _work(self) -> float:
+        """An evaluation, if there is one, then a segment per body, if it is time; returns how long to pause in s."""
+        has_evaluated = self._evaluate_next()
+        has_trained = self._is_time() and self._train_once()
+        if not (has_evaluated or has_trained):
+            return _WAITING_S if self._worker.has_bodies else _IDLE_S
+        self._retire_in_time()
+        return 0.0
+
+    def _is_time(self) -> bool:
+        """Whether experience under the present weights is still wanted."""
+        run = self._setup.run
+        is_busy = run.counters.pending >= self._pace.batch_steps
+        return self._pace.may_roll_out(run.weights.version, learner_is_busy=is_busy)
+
     def _evaluate_next(self) -> bool:
         """Runs the next evaluation, if there is one."""
         if not self._evaluations:
@@ -98,6 +114,7 @@ class MultiProcessPPOWorker:
         segments = self._worker.rollout()
         for segment in segments:
             self._writer.put(segment, while_waiting=self._wait)
+        self._pace.rolled_out(sum(segment.num_steps for segment in segments))
         self._report()
         return bool(segments)
 

@@ -1,0 +1,48 @@
+"""How far a worker may run ahead of the learner."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from shared_ppo.config import ExperienceConfig
+
+_PATIENCE_S = 0.5
+
+
+class Pace:
+    """Keeps experience fresh: a worker rolls out its share of a batch under one version, then waits for the next.
+
+    What is rolled out while the learner learns from that batch is a version old when its turn comes, and stale
+    experience teaches less. But nobody waits for a worker that hangs, is being replaced or has long evaluations:
+    if the learner, too, has only been waiting for a while, the others each roll out another share in its stead.
+    """
+
+    def __init__(
+        self, config: ExperienceConfig, num_workers: int, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.batch_steps = config.batch_steps
+        self.share_steps = math.ceil(self.batch_steps / num_workers)
+        self._clock = clock
+        self._version = -1
+        self._steps_left = 0
+        self._idle_since = 0.0
+
+    def rolled_out(self, steps: int) -> None:
+        """Counts control steps under the version of the last `may_roll_out`."""
+        self._steps_left -= steps
+        self._idle_since = self._clock()
+
+    def may_roll_out(self, version: int, *, learner_is_busy: bool) -> bool:
+        """Whether to roll out now, under this newest version of the policy."""
+        if version != self._version:
+            self._version, self._steps_left = version, self.share_steps
+        if self._steps_left > 0:
+            return True
+        now = self._clock()
+        if learner_is_busy:
+            self._idle_since = now
+        elif now - self._idle_since > _PATIENCE_S:
+            self._steps_left = self.share_steps
+        return self._steps_left > 0
