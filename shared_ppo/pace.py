@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from shared_ppo.config import ExperienceConfig
 
-_PATIENCE_S = 0.5
+_LEAST_PATIENCE_S = 0.5
 
 
 class Pace:
@@ -16,7 +16,7 @@ class Pace:
 
     What is rolled out while the learner learns from that batch is a version old when its turn comes, and stale
     experience teaches less. But nobody waits for a worker that hangs, is being replaced or has long evaluations:
-    if the learner, too, has only been waiting for a while, the others each roll out another share in its stead.
+    if the learner, too, has only been waiting for as long as the worker's share took, it rolls out another one.
     """
 
     def __init__(
@@ -27,22 +27,30 @@ class Pace:
         self._clock = clock
         self._version = -1
         self._steps_left = 0
-        self._idle_since = 0.0
+        self._began = self._ended = self._idle_since = 0.0
 
     def rolled_out(self, steps: int) -> None:
         """Counts control steps under the version of the last `may_roll_out`."""
         self._steps_left -= steps
-        self._idle_since = self._clock()
+        self._ended = self._idle_since = self._clock()
 
     def may_roll_out(self, version: int, *, learner_is_busy: bool) -> bool:
         """Whether to roll out now, under this newest version of the policy."""
         if version != self._version:
-            self._version, self._steps_left = version, self.share_steps
-        if self._steps_left > 0:
-            return True
-        now = self._clock()
+            self._version = version
+            self._begin_share()
         if learner_is_busy:
-            self._idle_since = now
-        elif now - self._idle_since > _PATIENCE_S:
-            self._steps_left = self.share_steps
+            self._idle_since = self._clock()
+            return False
+        if self._steps_left <= 0 and self._clock() - self._idle_since > self._patience_s:
+            self._begin_share()
         return self._steps_left > 0
+
+    def _begin_share(self) -> None:
+        """Starts to count anew."""
+        self._steps_left, self._began = self.share_steps, self._clock()
+
+    @property
+    def _patience_s(self) -> float:
+        """How long to wait for others: as long as the own share took."""
+        return max(_LEAST_PATIENCE_S, self._ended - self._began)

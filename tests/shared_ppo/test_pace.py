@@ -42,6 +42,19 @@ def test_waits_for_a_busy_learner_but_not_for_a_missing_worker():
     clock.now += 0.2
     assert pace.may_roll_out(1, learner_is_busy=False)
     pace.rolled_out(30)
+    assert not pace.may_roll_out(1, learner_is_busy=True)
     assert pace.may_roll_out(1, learner_is_busy=False)  # another whole share
     pace.rolled_out(30)
     assert not pace.may_roll_out(1, learner_is_busy=False)
+
+
+def test_is_as_patient_as_its_own_share_took():
+    clock = Clock()
+    pace = Pace(CONFIG, num_workers=2, clock=clock)
+    assert pace.may_roll_out(1, learner_is_busy=False)
+    clock.now += 3.0
+    pace.rolled_out(50)
+    clock.now += 2.9
+    assert not pace.may_roll_out(1, learner_is_busy=False)
+    clock.now += 0.2
+    assert pace.may_roll_out(1, learner_is_busy=False)

@@ -307,6 +307,32 @@ def test_workers_killed_from_outside(make_processes: Make) -> None:
     assert counts["experience_received"] <= counts["experience_sent"] <= supervisor.env_steps
 
 
+def test_experience_is_fresh(make_processes: Make) -> None:
+    """Workers wait for the weights that their batch makes: the learner hardly ever sees a segment of an older version."""
+    supervisor = make_processes()
+    supervisor.train(0, TrainOrder((body(1), body(2))))
+    supervisor.train(1, TrainOrder((body(3), body(4))))
+    later = of(LearnerUpdate, poll_until(supervisor, updates(30)))[10:]
+    fresh = [update for update in later if update.metrics["policy_lag_max"] == 0]
+    assert len(fresh) >= 0.8 * len(later)
+
+
+@pytest.mark.parametrize("make_processes", ["async"], indirect=True)
+def test_nobody_waits_for_a_worker_that_hangs(make_processes: Make) -> None:
+    """The others roll out its share too; in sync mode a round is a round."""
+    supervisor = make_processes()
+    supervisor.train(0, TrainOrder((body(1), body(2))))
+    supervisor.train(1, TrainOrder((body(3), body(4))))
+    poll_until(supervisor, updates(2))
+    hanging = worker_pid(supervisor, 1)
+    os.kill(hanging, signal.SIGSTOP)
+    try:
+        events = poll_until(supervisor, updates(6), timeout_s=30.0)
+    finally:
+        os.kill(hanging, signal.SIGCONT)
+    assert not of(WorkerRestarted, events)
+
+
 def test_workers_retire_after_their_share_of_bodies(make_processes: Make) -> None:
     """In async mode a fresh process goes on with mix and evaluations; it is no restart, and nothing sent is lost."""
     config = small_config()
