@@ -36,11 +36,17 @@ class LearnerProcess:
                 self._learn()
 
     def _receive(self) -> bool:
-        """Takes all orders; False if one was to stop."""
+        """Takes all orders; False if one was to stop.
+
+        Raises:
+            TypeError: if something else than an order has come.
+        """
         while self._setup.orders.poll():
             order = self._setup.orders.recv()
             if isinstance(order, Stop):
                 return False
+            if not isinstance(order, LearnRound):
+                raise TypeError(f"the learner was sent {order!r}")
             self._round = order
         return True
 

@@ -280,7 +280,7 @@ def test_the_error_that_ends_a_process_is_logged(
     supervisor._learner.send("what is this?")
     poll_until(supervisor, lambda events: bool(of(LearnerRestarted, events)))
     [line] = [record.getMessage() for record in caplog.records if record.name == "shared_ppo.log_lines"]
-    assert line.startswith("learner: ended by an error") and "Traceback" in line and "AttributeError" in line
+    assert line.startswith("learner: ended by an error") and "Traceback" in line and "TypeError" in line
     assert capfd.readouterr().err == ""
 
 
@@ -308,7 +308,7 @@ def test_workers_killed_from_outside(make_processes: Make) -> None:
 
 
 def test_experience_is_fresh(make_processes: Make) -> None:
-    """Workers wait for the weights that their batch makes: the learner hardly ever sees a segment of an older version."""
+    """Workers wait for the weights that their batch makes, so the learner hardly ever sees an older segment."""
     supervisor = make_processes()
     supervisor.train(0, TrainOrder((body(1), body(2))))
     supervisor.train(1, TrainOrder((body(3), body(4))))
