@@ -13,7 +13,7 @@ from shared_ppo.process import enter_process, give_back_large_blocks
 from shared_ppo.rollout import RolloutWorker
 
 _IDLE_S = 0.2
-_WAITING_S = 0.002
+_WAITING_S = 0.005
 
 
 class _Stopped(Exception):
