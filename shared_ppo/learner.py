@@ -17,7 +17,6 @@ from shared_ppo.action import augmented_spec, make_action_space
 from shared_ppo.batch import Group, Prepared, ReturnScale, make_groups
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
 from shared_ppo.errors import CheckpointError
-from shared_ppo.experience import ExperienceCounters
 from shared_ppo.optimizer import FlatAdam
 from shared_ppo.policy import Actor, BodyCode, Critic, FlatParameters, make_actor
 from shared_ppo.run_state import LearnerImage
@@ -85,33 +84,27 @@ class SharedPPOTrainer:
 
     # --- one update ---------------------------------------------------------------------------------------------
 
-    def update(self, segments: Sequence[Segment], counters: ExperienceCounters | None = None) -> dict[str, float]:
+    def update(self, segments: Sequence[Segment]) -> dict[str, float]:
         """Trains on segments and moves the version on; segments that are too old or not finite are dropped.
 
         Args:
             segments: of any bodies; their order decides the result, so sort them for reproducible runs.
-            counters: where to count used and dropped steps.
 
         Returns:
-            Metrics by name, or an empty dict if no segment was left to train on.
+            Metrics by name ("batch_steps": the control steps used); an empty dict if no segment was left to train on.
         """
         started = time.perf_counter()
         usable = [segment for segment in segments if self._is_usable(segment)]
-        used_steps = sum(segment.num_steps for segment in usable)
-        if counters is not None:
-            counters.add_dropped(sum(segment.num_steps for segment in segments) - used_steps)
         if not usable:
             return {}
         lags = [self.version - segment.policy_version for segment in usable]
         metrics = self._learn(usable)
-        if counters is not None:
-            counters.add_used(used_steps)
         self.version += 1
         self.updates += 1
         return metrics | {
             "policy_lag_mean": float(np.average(lags, weights=[segment.num_steps for segment in usable])),
             "policy_lag_max": float(max(lags)),
-            "batch_steps": float(used_steps),
+            "batch_steps": float(sum(segment.num_steps for segment in usable)),
             "batch_bodies": float(len({segment.body_id for segment in usable})),
             "reward_mean": float(np.mean(np.concatenate([segment.rewards for segment in usable]))),
             "updates": float(self.updates),

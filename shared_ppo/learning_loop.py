@@ -59,13 +59,18 @@ class LearningLoop:
     def learn(self) -> dict[str, float] | None:
         """Updates on all pending segments and publishes; None if none of them was usable.
 
-        Segments are sorted by worker, so that the result does not depend on who was first to arrive.
+        Segments are sorted by worker, so that the result does not depend on who was first to arrive. They count as
+        pending until the new weights are there, by which workers know that the learner is busy.
         """
         fill, self._highest_fill = self._highest_fill, 0.0
-        segments, self._pending = sorted(self._pending, key=lambda segment: segment.worker), []
-        metrics = self.trainer.update(segments, self._run.counters)
+        segments, steps, self._pending = sorted(self._pending, key=lambda one: one.worker), self.pending_steps, []
+        metrics = self.trainer.update(segments)
+        if metrics:
+            self._run.publish(self.trainer.image())
+        used_steps = int(metrics.get("batch_steps", 0))
+        self._run.counters.add_used(used_steps)
+        self._run.counters.add_dropped(steps - used_steps)
         if not metrics:
             return None
-        self._run.publish(self.trainer.image())
         counts = {name: float(count) for name, count in self._run.counters.as_dict().items()}
         return metrics | counts | {"queue_fill": fill, "buffer_bytes": float(self._source.num_bytes)}

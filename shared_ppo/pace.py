@@ -17,6 +17,7 @@ class Pace:
     What is rolled out while the learner learns from that batch is a version old when its turn comes, and stale
     experience teaches less. But nobody waits for a worker that hangs, is being replaced or has long evaluations:
     if the learner, too, has only been waiting for as long as the worker's share took, it rolls out another one.
+    With so many workers that one segment per body of each is more than a batch, the learner is behind and lag is back.
     """
 
     def __init__(
@@ -27,12 +28,13 @@ class Pace:
         self._clock = clock
         self._version = -1
         self._steps_left = 0
-        self._began = self._ended = self._idle_since = 0.0
+        self._share_s = self._idle_since = 0.0
 
-    def rolled_out(self, steps: int) -> None:
-        """Counts control steps under the version of the last `may_roll_out`."""
+    def rolled_out(self, steps: int, seconds: float) -> None:
+        """Counts control steps under the version of the last `may_roll_out`, and the time that they took."""
         self._steps_left -= steps
-        self._ended = self._idle_since = self._clock()
+        self._share_s += seconds
+        self._idle_since = self._clock()
 
     def may_roll_out(self, version: int, *, learner_is_busy: bool) -> bool:
         """Whether to roll out now, under this newest version of the policy."""
@@ -42,15 +44,10 @@ class Pace:
         if learner_is_busy:
             self._idle_since = self._clock()
             return False
-        if self._steps_left <= 0 and self._clock() - self._idle_since > self._patience_s:
+        if self._steps_left <= 0 and self._clock() - self._idle_since > max(_LEAST_PATIENCE_S, self._share_s):
             self._begin_share()
         return self._steps_left > 0
 
     def _begin_share(self) -> None:
         """Starts to count anew."""
-        self._steps_left, self._began = self.share_steps, self._clock()
-
-    @property
-    def _patience_s(self) -> float:
-        """How long to wait for others: as long as the own share took."""
-        return max(_LEAST_PATIENCE_S, self._ended - self._began)
+        self._steps_left, self._share_s = self.share_steps, 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 
 import torch
@@ -111,10 +112,12 @@ class MultiProcessPPOWorker:
     def _train_once(self) -> bool:
         """Rolls out one segment per body with the newest weights and sends them, if there are bodies."""
         self._worker.refresh(self._setup.run.weights)
+        began = time.monotonic()
         segments = self._worker.rollout()
+        seconds = time.monotonic() - began
         for segment in segments:
             self._writer.put(segment, while_waiting=self._wait)
-        self._pace.rolled_out(sum(segment.num_steps for segment in segments))
+        self._pace.rolled_out(sum(segment.num_steps for segment in segments), seconds)
         self._report()
         return bool(segments)
 

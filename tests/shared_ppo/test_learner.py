@@ -14,7 +14,6 @@ from helpers import body, learner_and_segments, small_config, worker
 from shared_ppo.birth import new_learner
 from shared_ppo.config import ActionConfig, PolicyConfig, PPOConfig
 from shared_ppo.errors import SharedPPOError
-from shared_ppo.experience import ExperienceCounters
 from shared_ppo.learner import SharedPPOTrainer
 from shared_ppo.segment import Segment
 
@@ -88,33 +87,26 @@ def test_ratio_per_joint_starts_with_the_same_gradient() -> None:
     assert torch.allclose(*gradients, atol=1e-6)
 
 
-def test_an_update_counts_and_reports() -> None:
-    """Every metric is finite, the version moves on, weights change, used + dropped = received."""
-    import multiprocessing
-
+def test_an_update_reports() -> None:
+    """Every metric is finite, the version moves on, weights change."""
     trainer, segments = learner_and_segments(small_config(), body(1, num_joints=2), body(2, num_joints=5))
-    counters, before = ExperienceCounters(multiprocessing, 1), trainer.actor_vector()
-    counters.add_received(64)
-    metrics = trainer.update(segments, counters)
+    before = trainer.actor_vector()
+    metrics = trainer.update(segments)
     assert all(math.isfinite(value) for value in metrics.values())
     expected = {"policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "explained_variance", "grad_norm"}
     expected |= {"policy_lag_mean", "policy_lag_max", "effective_sample_size", "updates", "learn_seconds"}
     assert expected <= metrics.keys()
     assert metrics["policy_lag_max"] == 0 and metrics["effective_sample_size"] == pytest.approx(1.0, abs=1e-4)
     assert trainer.version == 2 and not np.array_equal(before, trainer.actor_vector())
-    assert counters.as_dict()["experience_used"] == 64 and counters.drop_unaccounted() == 0
 
 
-def test_old_segments_are_dropped_and_counted() -> None:
+def test_old_segments_are_dropped() -> None:
     """Lag 4 is taken, lag 5 is not; with nothing left there is no update."""
-    import multiprocessing
-
     trainer, segments = learner_and_segments(small_config(), body(1), body(2))
-    counters = ExperienceCounters(multiprocessing, 1)
     trainer.version = 6
-    assert trainer.update(segments, counters) == {}
-    assert counters.as_dict()["experience_dropped"] == 64 and trainer.version == 6
-    metrics = trainer.update([replace(segments[0], policy_version=2), segments[1]], counters)
+    assert trainer.update(segments) == {}
+    assert trainer.version == 6
+    metrics = trainer.update([replace(segments[0], policy_version=2), segments[1]])
     assert metrics["policy_lag_max"] == 4 and metrics["batch_steps"] == 32
 
 

@@ -24,7 +24,7 @@ def test_a_share_under_each_version():
     for version in (1, 2):
         for _ in range(5):
             assert pace.may_roll_out(version, learner_is_busy=False)
-            pace.rolled_out(10)
+            pace.rolled_out(10, 0.1)
         assert not pace.may_roll_out(version, learner_is_busy=False)
         assert not pace.may_roll_out(version, learner_is_busy=True)
 
@@ -33,7 +33,7 @@ def test_waits_for_a_busy_learner_but_not_for_a_missing_worker():
     clock = Clock()
     pace = Pace(CONFIG, num_workers=2, clock=clock)
     assert pace.may_roll_out(1, learner_is_busy=False)
-    pace.rolled_out(50)
+    pace.rolled_out(50, 0.1)
     for _ in range(100):
         clock.now += 1.0
         assert not pace.may_roll_out(1, learner_is_busy=True)
@@ -41,10 +41,10 @@ def test_waits_for_a_busy_learner_but_not_for_a_missing_worker():
     assert not pace.may_roll_out(1, learner_is_busy=False)
     clock.now += 0.2
     assert pace.may_roll_out(1, learner_is_busy=False)
-    pace.rolled_out(30)
+    pace.rolled_out(30, 0.1)
     assert not pace.may_roll_out(1, learner_is_busy=True)
     assert pace.may_roll_out(1, learner_is_busy=False)  # another whole share
-    pace.rolled_out(30)
+    pace.rolled_out(30, 0.1)
     assert not pace.may_roll_out(1, learner_is_busy=False)
 
 
@@ -52,8 +52,9 @@ def test_is_as_patient_as_its_own_share_took():
     clock = Clock()
     pace = Pace(CONFIG, num_workers=2, clock=clock)
     assert pace.may_roll_out(1, learner_is_busy=False)
-    clock.now += 3.0
-    pace.rolled_out(50)
+    pace.rolled_out(20, 1.0)
+    clock.now += 60.0  # evaluations between do not count
+    pace.rolled_out(30, 2.0)
     clock.now += 2.9
     assert not pace.may_roll_out(1, learner_is_busy=False)
     clock.now += 0.2
