@@ -23,8 +23,7 @@ class Pace:
     def __init__(
         self, config: ExperienceConfig, num_workers: int, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.batch_steps = config.batch_steps
-        self.share_steps = math.ceil(self.batch_steps / num_workers)
+        self.share_steps = math.ceil(config.batch_steps / num_workers)
         self._clock = clock
         self._version = -1
         self._steps_left = 0

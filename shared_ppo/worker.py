@@ -98,7 +98,7 @@ class MultiProcessPPOWorker:
     def _is_time(self) -> bool:
         """Whether experience under the present weights is still wanted."""
         run = self._setup.run
-        is_busy = run.counters.pending >= self._pace.batch_steps
+        is_busy = run.counters.pending >= self._setup.config.experience.batch_steps
         return self._pace.may_roll_out(run.weights.version, learner_is_busy=is_busy)
 
     def _evaluate_next(self) -> bool:
