@@ -14,6 +14,7 @@ import functools
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,8 @@ def watch_parts(watch: Stopwatch, engine: str) -> None:
     watch.watch(learner, "make_groups", "learner: padding")
     watch.watch(SharedPPOTrainer, "_prepare", "learner: pass without gradients, advantages")
     watch.watch(Prepared, "at", "learner: minibatches")
-    watch.watch(SharedPPOTrainer, "_loss", "learner: forward")
+    watch.watch(SharedPPOTrainer, "_policy_loss", "learner: forward")
+    watch.watch(SharedPPOTrainer, "_value_loss", "learner: forward")
     watch.watch(torch.Tensor, "backward", "learner: backward")
     watch.watch(FlatAdam, "step", "learner: optimiser")
     watch.watch(SharedPPOTrainer, "update", "learner: rest")
@@ -113,8 +115,9 @@ def watch_parts(watch: Stopwatch, engine: str) -> None:
 
 def profile(config: TrainConfig, *, num_bodies: int, rounds: int) -> dict[str, float]:
     """Median over rounds of each part's processor time, us per control step; the first round does not count."""
-    torch.set_num_threads(config.shared_ppo.ppo.threads)
+    torch.set_num_threads(1)
     spec, shared = observation_spec(config), config.shared_ppo
+    shared = replace(shared, ppo=replace(shared.ppo, threads=1))  # one stopwatch, one thing at a time
     watch = Stopwatch()
     watch_parts(watch, config.environment.engine)
     trainer = SharedPPOTrainer(spec, shared)

@@ -123,7 +123,7 @@ class PPOConfig:
         max_weight: truncation of the importance weights of stale data.
         joint_groups: bodies are padded to the most joints of their group; more groups, less padding.
         device: "auto", "cpu" or "cuda".
-        threads: CPU threads of the learner.
+        threads: CPU threads of the learner; from two on, actor and critic learn side by side with half of them each.
     """
 
     learning_rate: float = 2e-3
@@ -144,7 +144,7 @@ class PPOConfig:
     max_weight: float = 2.0
     joint_groups: int = 2
     device: str = "auto"
-    threads: int = 1
+    threads: int = 2
 
     def __post_init__(self) -> None:
         """Checks the choices and ranges.
@@ -167,6 +167,11 @@ class PPOConfig:
         _require(self.max_policy_lag >= 0, f"max_policy_lag must be at least 0, got {self.max_policy_lag}")
         _require(self.decay_updates >= 0, f"decay_updates must be at least 0, got {self.decay_updates}")
         _require(self.target_kl >= 0, f"target_kl must be at least 0, got {self.target_kl}")
+
+    @property
+    def threads_of_each(self) -> int:
+        """CPU threads of the actor, and of the critic beside it."""
+        return max(1, self.threads // 2)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class InProcessSupervisor(RunView):
 
     def start(self) -> None:
         """Builds the learner and the workers."""
-        torch.set_num_threads(self._config.ppo.threads)
+        torch.set_num_threads(self._config.ppo.threads_of_each)
         self._learner = LearningLoop(self._spec, self._config, self._run, self._buffer)
         version = self._run.weights.version
         self._workers = [

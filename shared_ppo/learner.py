@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from shared_ppo.run_state import LearnerImage
 from shared_ppo.segment import Segment
 
 _log = logging.getLogger(__name__)
-_LOSS_METRICS = ("loss", "policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
+_POLICY_METRICS = ("policy_loss", "entropy", "kl", "clip_fraction")
 _PASS_STEPS = 1024  # control steps at a time in the pass without gradients: what fits into the cache is faster
 
 
@@ -50,6 +51,15 @@ class _Sums:
     def means(self) -> dict[str, float]:
         """Means of all metrics."""
         return {name: total / max(self._weights[name], 1e-12) for name, total in self._sums.items()}
+
+
+def _descend(losses_of_groups: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Adds the gradients of the groups' losses to those of the parameters; returns the sum of the groups' metrics."""
+    metrics = []
+    for loss, share in losses_of_groups:
+        loss.backward()
+        metrics.append(share)
+    return torch.stack(metrics).sum(dim=0)
 
 
 class SharedPPOTrainer:
@@ -79,6 +89,7 @@ class SharedPPOTrainer:
         self.updates = 0
         self.skipped_steps = 0
         self.while_learning: Callable[[], None] = lambda: None
+        self._critic_thread = ThreadPoolExecutor(1, "critic") if config.ppo.threads > 1 else None
         self._rng = np.random.default_rng(seed)
         self._log_fresh_share = 0.5 * math.log(1 - config.action.noise_correlation**2)
 
@@ -141,8 +152,10 @@ class SharedPPOTrainer:
         """One pass with the current weights: values, proximal log-probabilities, advantages, weights."""
         ppo = self.config.ppo
         width = max(1, _PASS_STEPS // group.rows.shape[1])
-        parts = [self._pass(group.some(slice(start, start + width))) for start in range(0, len(group.rows), width)]
-        row_values, log_prob = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        parts = [group.some(slice(start, start + width)) for start in range(0, len(group.rows), width)]
+        critic = self._beside(lambda: torch.cat([self._row_values(part) for part in parts]))
+        log_prob = torch.cat([self._log_prob(part)[0] for part in parts])
+        row_values = critic.result()
         log_rho = ((log_prob * group.mask[:, :, None]).sum(dim=1) - group.log_prob) * group.valid
         values = torch.take_along_dim(row_values, group.rows, dim=1)
         next_values = torch.take_along_dim(row_values, group.rows + group.valid.long(), dim=1)
@@ -157,10 +170,10 @@ class SharedPPOTrainer:
             weights=torch.exp(log_rho).clamp(max=ppo.max_weight),
         )
 
-    def _pass(self, group: Group) -> tuple[Tensor, Tensor]:
-        """Values of all rows (S, R) and log-probabilities per joint (S, N, T)."""
-        code = self._encode(self.critic, group)
-        return self.critic(code, group.row_joints, group.row_globals), self._log_prob(group)[0]
+    @torch.no_grad()
+    def _row_values(self, group: Group) -> Tensor:
+        """Values of all rows (S, R), without gradients in whatever thread."""
+        return self.critic(self._encode(self.critic, group), group.row_joints, group.row_globals)
 
     @staticmethod
     def _encode(network: Actor | Critic, part: Group | Prepared) -> BodyCode:
@@ -226,22 +239,26 @@ class SharedPPOTrainer:
     def _gradient_step(self, minibatch: Sequence[Prepared], num_valid: float, sums: _Sums) -> bool:
         """One step of Adam on `num_valid` real steps; False if the policy has already moved too far for another one.
 
-        Numbers come from the device once, all together: each look at one would wait for everything before it.
+        Actor and critic have no parameter in common, so that their gradients are made side by side. Numbers come from
+        the device once, all together: each look at one would wait for everything before it.
         """
         self.while_learning()
         ppo = self.config.ppo
         if num_valid == 0:
             return True
         self.flat.zero_grad()
-        shares = torch.zeros(len(_LOSS_METRICS), device=self.device)
-        for part in minibatch:
-            loss, share = self._loss(part, num_valid)
-            loss.backward()
-            shares += share
+        critic = self._beside(lambda: _descend(self._value_loss(part, num_valid) for part in minibatch))
+        policy_metrics = _descend(self._policy_loss(part, num_valid) for part in minibatch)
+        value_loss = critic.result()
         gradient = self.flat.vector.grad
         assert gradient is not None
-        *numbers, norm = torch.cat([shares, gradient.norm()[None]]).tolist()
-        metrics = dict(zip(_LOSS_METRICS, numbers, strict=True))
+        *numbers, norm = torch.cat([policy_metrics, value_loss, gradient.norm()[None]]).tolist()
+        metrics = dict(zip((*_POLICY_METRICS, "value_loss"), numbers, strict=True))
+        metrics["loss"] = (
+            metrics["policy_loss"]
+            + ppo.value_coefficient * metrics["value_loss"]
+            - ppo.entropy_coefficient * metrics["entropy"]
+        )
         sums.add(num_valid, **metrics)
         if ppo.target_kl and metrics["kl"] > 1.5 * ppo.target_kl:
             return False
@@ -254,22 +271,34 @@ class SharedPPOTrainer:
         sums.add(num_valid, grad_norm=norm)
         return True
 
-    def _loss(self, part: Prepared, num_valid: float) -> tuple[Tensor, Tensor]:
-        """Loss of one group as its share of the minibatch mean, and its metrics (likewise shares) in their order."""
+    def _beside(self, call: Callable[[], Tensor]) -> Future[Tensor]:
+        """Makes a call beside what the caller does next, or at once if there is to be one thread only."""
+        if self._critic_thread is not None:
+            return self._critic_thread.submit(call)
+        done: Future[Tensor] = Future()
+        done.set_result(call())
+        return done
+
+    def _policy_loss(self, part: Prepared, num_valid: float) -> tuple[Tensor, Tensor]:
+        """The actor's loss on one group as its share of the minibatch mean, and its metrics, likewise shares."""
         ppo = self.config.ppo
         log_prob, log_std = self._log_prob(part)
         log_ratio = (log_prob - part.log_prob) * part.mask[:, :, None] * part.valid[:, None]
         per_joint = part.valid / part.mask.sum(dim=1, keepdim=True)
         surrogate, clipped = self._surrogate(part, log_ratio)
         policy_loss = -(part.weights * surrogate * part.valid).sum() / num_valid
-        errors = self.critic(self._encode(self.critic, part), part.joints, part.globals) - part.targets
-        value_loss = 0.5 * (errors.square() * part.valid).sum() / num_valid
         joint_entropy = losses.gaussian_entropy(log_std + self._log_fresh_share).squeeze(-1) * part.mask
         entropy = (joint_entropy.sum(dim=1, keepdim=True) * per_joint).sum() / num_valid
-        loss = policy_loss + ppo.value_coefficient * value_loss - ppo.entropy_coefficient * entropy
+        loss = policy_loss - ppo.entropy_coefficient * entropy
         kl = (losses.kl_estimate(log_ratio.detach()).sum(dim=1) * per_joint).sum() / num_valid
         clip_fraction = (clipped * part.valid).sum() / num_valid
-        return loss, torch.stack([loss, policy_loss, value_loss, entropy, kl, clip_fraction]).detach()
+        return loss, torch.stack([policy_loss, entropy, kl, clip_fraction]).detach()
+
+    def _value_loss(self, part: Prepared, num_valid: float) -> tuple[Tensor, Tensor]:
+        """The critic's loss on one group as its share of the minibatch mean, and its unweighted value, likewise."""
+        errors = self.critic(self._encode(self.critic, part), part.joints, part.globals) - part.targets
+        value_loss = 0.5 * (errors.square() * part.valid).sum() / num_valid
+        return self.config.ppo.value_coefficient * value_loss, value_loss.detach()[None]
 
     def _surrogate(self, part: Prepared, log_ratio: Tensor) -> tuple[Tensor, Tensor]:
         """PPO's objective and the share of clipped ratios, each (S, T), from log-ratios per joint (S, N, T)."""

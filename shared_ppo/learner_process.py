@@ -71,5 +71,5 @@ class LearnerProcess:
 def learner_main(setup: LearnerSetup) -> None:
     """Runs the learner in this process."""
     enter_process(setup.title)
-    torch.set_num_threads(setup.config.ppo.threads)
+    torch.set_num_threads(setup.config.ppo.threads_of_each)
     LearnerProcess(setup).run()

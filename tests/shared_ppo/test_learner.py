@@ -138,6 +138,17 @@ def test_the_learning_rate_falls_with_the_updates(decay_updates: int, wanted: li
     assert [trainer.update(segments)["learning_rate"] for _ in range(2)] == pytest.approx(wanted)
 
 
+def test_actor_and_critic_side_by_side_learn_the_same() -> None:
+    """Two threads give bit by bit the weights of one."""
+    vectors = []
+    for threads in (1, 2):
+        ppo = PPOConfig(threads=threads, minibatch_size=16, device="cpu")
+        trainer, segments = learner_and_segments(small_config(ppo=ppo), body(1, num_joints=2), body(2, num_joints=5))
+        trainer.update(segments)
+        vectors.append(trainer.flat.vector.detach().clone())
+    assert torch.equal(*vectors)
+
+
 def test_state_round_trip() -> None:
     """A restored learner makes the same next update, bit by bit."""
     config = small_config()
