@@ -6,8 +6,9 @@ Every ablation is one command:
     python benchmarks/learning.py --report            # the table of all tags, and their curves as a picture
 
 Prints a table row per tag and seed (mean, worst quartile and best speed of the bodies in m/s with the mean action, area
-under the curve of the mean, training steps a second, share of the planner's speed) and keeps settings, curves and every
-body's speed as JSON. Tags and seeds that are there already are not trained again.
+under the curve of the mean, training steps a second, share of the planner's speed, mean speed of bodies that are scored
+but never trained) and keeps settings, curves and every body's speed as JSON. Tags and seeds that are there already are
+not trained again.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from common.options import make_parser, run_program, train_config, trial_setting
 from common.parts import Parts
 from common.progress import Progress
 from common.screening import fastest_by_gaits
-from common.tables import column, draw, machines, markdown, means, percent, planner_share, summarise
-from common.trial import Crew, Trial, marks
+from common.tables import column, draw, machines, markdown, mean_speed, means, percent, planner_share, summarise
+from common.trial import Crew, Point, Trial, marks
 
 from robogrammar_env.design import RobotDesign
 
@@ -65,24 +66,37 @@ def train(options: argparse.Namespace, seed: int, parts: Parts) -> None:
     """One seed of one setting."""
     config, crew = train_config(options), Crew(options.workers, options.mode, options.copies)
     designs = read_designs(options.bodies)[: options.num_bodies]
+    held_out = read_designs(options.held_out) if options.held_out else []
     names = [design.to_text() for design in designs]
     budget = {"seed": seed, "steps": options.steps, "points": options.points, "judge": options.judge}
+    if held_out:
+        budget["held_out"] = [design.to_text() for design in held_out]
     settings = trial_settings(config, **budget, crew=crew, designs=names)
     name = f"{options.tag}-seed{seed}"
 
     def work() -> dict[str, Any]:
-        with Trial(config, designs, seed=seed, crew=crew, judge=options.judge) as trial:
+        judged = [*designs, *held_out]
+        with Trial(config, designs, seed=seed, crew=crew, judge=options.judge, judged=judged) as trial:
             trial.train()
             result = trial.run(marks(options.steps, options.points), Progress(name, options.steps).point)
+        set_apart(result["curve"], len(designs))
         return {"tag": options.tag, "seed": seed, "designs": names, **result, "figures": summarise(result["curve"])}
 
     parts.make(name, settings, work)
 
 
+def set_apart(curve: list[Point], num_trained: int) -> None:
+    """Moves the scores of bodies that were not trained out of those of the trained ones."""
+    for point in curve:
+        point["held_out_m_s"] = point["speeds_m_s"][num_trained:]
+        for name in ("speeds_m_s", "objectives"):
+            point[name] = point[name][:num_trained]
+
+
 def report(parts: Parts) -> None:
     """The table of all tags and seeds, and their curves."""
     found = parts.all("*-seed*")
-    print(markdown(["setting", "seed", "steps", *NAMES, "of the planner"], map(row, found)))
+    print(markdown(["setting", "seed", "steps", *NAMES, "of the planner", "held-out"], map(row, found)))
     print(machines(found))
     groups: dict[str, list[Any]] = {}
     for part in found:
@@ -98,7 +112,9 @@ def row(part: dict[str, Any]) -> list[str]:
     """A line of the table."""
     *speeds, pace = summarise(part["curve"]).values()
     share = planner_share(part["curve"][-1]["speeds_m_s"], part["designs"]) if "designs" in part else None
+    held_out = part["curve"][-1].get("held_out_m_s")
     cells = [*(f"{speed:.3f}" for speed in speeds), f"{pace:.0f}", percent(share)]
+    cells.append(f"{mean_speed(held_out):.3f}" if held_out else "-")
     return [part["tag"], str(part["seed"]), f"{part['curve'][-1]['steps']:,}", *cells]
 
 
@@ -107,6 +123,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__, steps=500_000, out="learning", seeds=1)
     parser.add_argument("--bodies", type=Path, default=BODIES, help="file of designs")
     parser.add_argument("--num-bodies", type=int, help="only the first so many")
+    parser.add_argument("--held-out", type=Path, metavar="FILE", help="designs that are scored as well, not trained")
     parser.add_argument("--copies", type=int, default=1, help="simulations of each body side by side")
     parser.add_argument("--mode", default="async", choices=("async", "sync"))
     parser.add_argument("--points", type=int, default=10, help="evaluations along the way")

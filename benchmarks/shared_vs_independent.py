@@ -9,8 +9,10 @@ for each body; every body gets an equal part of the steps, one process a body, a
 `--set` holds for both sides, `--independent-set` only for the independent ones.
 
 Reports mean speeds at equal steps, the steps and the time the shared policy needs to reach the independent ones' final
-mean speed, and the memory of all processes. The clock of the independent side is that of its processes one behind the
-other on as many cores as there are workers: the time of all bodies, divided by the number of processes at a time.
+mean speed, the same for a quarter, half and three quarters of the budget (nothing in a run depends on its end, so the
+beginning of a longer run is a shorter run), and the memory of all processes. The clock of the independent side is that
+of its processes one behind the other on as many cores as there are workers: the time of all bodies, divided by the
+number of processes at a time.
 """
 
 from __future__ import annotations
@@ -214,6 +216,8 @@ def report(parts: Parts) -> None:
     if pairs:
         print(markdown(["", "independent", "shared", "shared is"], comparison(pairs, shared)))
         print()
+        print(markdown(["budget, steps a body", "independent, m/s", "shared, m/s", *GAINS], budgets(pairs, shared)))
+        print()
     print(markdown(["memory of all processes", "processes", "PSS, MiB", "USS, MiB"], memory_rows(parts)))
     print(machines(parts.all()))
     if pairs:
@@ -249,7 +253,7 @@ def comparison(pairs: Pairs, parts: dict[int, dict[str, Any]]) -> Iterable[list[
         digits = 0 if name == "steps_per_s" else 3
         factor = f"{np.mean(mine) / np.mean(theirs):.2f} x" if np.mean(theirs) > 0 else "-"
         yield [title, spread(theirs, digits), spread(mine, digits), factor]
-    for clock in ("steps", "seconds", "cpu_seconds"):
+    for clock in CLOCKS:
         times = [reached(column(shared, clock), means(shared), means(alone)[-1]) for shared, alone in pairs.values()]
         spent = [alone[-1][clock] for _, alone in pairs.values()]
         found = [value for value in times if value is not None]
@@ -263,6 +267,37 @@ def comparison(pairs: Pairs, parts: dict[int, dict[str, Any]]) -> Iterable[list[
         for side in zip(*((alone, shared) for shared, alone in pairs.values()), strict=True)
     ]
     yield ["share of the planner's speed", *(percent(average(side)) for side in shares), "-"]
+
+
+GAINS = ("shared is", "fewer steps", "less time", "less processor time")
+CLOCKS = ("steps", "seconds", "cpu_seconds")
+BUDGETS = (0.25, 0.5, 0.75, 1.0)
+
+
+def budgets(pairs: Pairs, parts: dict[int, dict[str, Any]]) -> Iterable[list[str]]:
+    """Rows of the table of budgets: means over seeds, and how much sooner the shared policy is as fast."""
+    num_bodies = len(next(iter(parts.values()))["designs"])
+    num_points = min(len(alone) for _, alone in pairs.values()) - 1
+    for index in sorted({max(1, round(share * num_points)) for share in BUDGETS}):
+        ends = [(shared, alone[index]) for shared, alone in pairs.values()]
+        theirs = [mean_speed(end["speeds_m_s"]) for _, end in ends]
+        mine = [float(np.interp(end["steps"], column(shared, "steps"), means(shared))) for shared, end in ends]
+        gains = [[sooner(shared, end, clock) for shared, end in ends] for clock in CLOCKS]
+        factor = f"{np.mean(mine) / np.mean(theirs):.2f} x" if np.mean(theirs) > 0 else "-"
+        yield [
+            f"{np.mean([end['steps'] for _, end in ends]) / num_bodies:,.0f}",
+            spread(theirs),
+            spread(mine),
+            factor,
+            *(f"{spread(gain, 1)} x" if None not in gain else "not reached" for gain in gains),
+        ]
+
+
+def sooner(shared: list[dict[str, Any]], end: dict[str, Any], clock: str) -> float | None:
+    """By what factor less the shared policy needs to be as fast as the independent ones are at an end of theirs."""
+    level = mean_speed(end["speeds_m_s"])
+    time = reached(column(shared, clock), means(shared), level)
+    return end[clock] / time if time else None
 
 
 def average(shares: Sequence[float | None]) -> float | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import evolution
 import learning
@@ -80,6 +82,29 @@ def test_learning(tmp_path, bodies, capsys):
     assert "| a | 0 |" in text
     with pytest.raises(UserError, match="steps"):
         learning.main([*arguments, "--steps", "256", "--out", str(tmp_path / "out")])
+
+
+def test_learning_scores_held_out_bodies_apart(tmp_path, bodies, capsys):
+    """Figures of the trained bodies are theirs alone."""
+    arguments = ["--bodies", bodies, "--num-bodies", "1", "--held-out", bodies, "--steps", "128", *SMALL]
+    runs_once(learning, arguments, tmp_path / "out", capsys)
+    (path,) = (tmp_path / "out").glob("*.json")
+    last = json.loads(path.read_text())["curve"][-1]
+    assert [len(last[name]) for name in ("speeds_m_s", "objectives", "held_out_m_s")] == [1, 1, 2]
+
+
+def test_budgets_are_parts_of_the_same_run():
+    """Each budget compares both sides at equal steps, and when the shared policy was as fast as the others then."""
+    alone = [point(steps, seconds, speed) for steps, seconds, speed in ((0, 0, 0.0), (100, 10, 0.2), (200, 20, 0.8))]
+    shared = [point(steps, seconds, speed) for steps, seconds, speed in ((0, 0, 0.0), (100, 20, 0.8), (200, 40, 1.2))]
+    half, full = shared_vs_independent.budgets({0: (shared, alone)}, {0: {"designs": ["one", "other"]}})
+    assert half == ["50", "0.200", "0.800", "4.00 x", "4.0 x", "2.0 x", "2.0 x"]
+    assert full == ["100", "0.800", "1.200", "1.50 x", "2.0 x", "1.0 x", "1.0 x"]
+
+
+def point(steps: int, seconds: int, speed: float) -> dict[str, Any]:
+    """A point of a curve of one body."""
+    return {"steps": steps, "seconds": seconds, "cpu_seconds": seconds, "speeds_m_s": [speed]}
 
 
 def test_sinusoids(tmp_path, bodies, capsys):
