@@ -90,6 +90,15 @@ class AloneSearch(Search):
         """Whether nobody trains and nobody else can be afforded."""
         return not self._running and self._affordable(env_steps) is None
 
+    def closing_orders(self) -> list[AloneCommand]:
+        """None: controllers that are frozen keep their scores."""
+        return []
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anybody trains or is scored."""
+        return bool(self._running)
+
     def body_failed(self, number: int, reason: str, worker: int | None = None, *, is_final: bool = False) -> None:
         """An individual could not be trained; it is tried again unless it has failed too often."""
         self._running.pop(number, None)

@@ -241,7 +241,12 @@ class Archive:
 
     def to_state(self) -> list[dict[str, Any]]:
         """The published form and each elite's history, for checkpoints."""
-        return [{**entry, "history": self.get(entry["id"]).history} for entry in self.to_json()]
+        return [self.state_of(elite) for elite in self]
+
+    def state_of(self, elite: Elite) -> dict[str, Any]:
+        """The same of an elite that need not be in the archive, with the cell that it asks for."""
+        cell = self._cell_by_id.get(elite.id) or self.cell_of(elite.score.descriptors)
+        return {**_published(elite, cell), "history": elite.history}
 
     def save(self, path: Path) -> None:
         """Writes `archive.json` atomically, one elite per line."""
@@ -307,6 +312,17 @@ def read_archive(
 
 
 def _restore(archive: Archive, entry: Mapping[str, Any], read_design: Callable[[Sequence[int]], Design]) -> None:
+    result = archive.add(read_elite(entry, read_design))
+    if result.status != "new" or list(result.cell) != entry["cell"]:
+        raise ArchiveError(f"cell {entry['cell']} does not fit its descriptors {list(result.cell)} ({result.status})")
+
+
+def read_elite(entry: Mapping[str, Any], read_design: Callable[[Sequence[int]], Design]) -> Elite:
+    """The elite of an entry of `Archive.to_json` or `Archive.state_of`.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: The entry is damaged.
+    """
     descriptors = {str(name): float(value) for name, value in entry["descriptors"].items()}
     score = Score(
         fitness=float(entry["fitness"]),
@@ -324,7 +340,7 @@ def _restore(archive: Archive, entry: Mapping[str, Any], read_design: Callable[[
             robogrammar_objective=entry["verified_robogrammar_objective"],
             terrain_speeds=_speeds(entry, "verified_terrain_speeds"),
         )
-    elite = Elite(
+    return Elite(
         id=int(entry["id"]),
         design=read_design(entry["rules"]),
         score=score,
@@ -335,9 +351,6 @@ def _restore(archive: Archive, entry: Mapping[str, Any], read_design: Callable[[
         history=tuple((int(version), float(fitness)) for version, fitness in entry.get("history", ())),
         verified=verified,
     )
-    result = archive.add(elite)
-    if result.status != "new" or list(result.cell) != entry["cell"]:
-        raise ArchiveError(f"cell {entry['cell']} does not fit its descriptors {list(result.cell)} ({result.status})")
 
 
 def _speeds(entry: Mapping[str, Any], key: str) -> dict[str, float]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from map_elites.archive import ArchiveError, read_archive
+from map_elites.archive import ArchiveError, read_archive, read_elite
 from map_elites.contests import Wait
 from map_elites.errors import RunFailedError
 from map_elites.evolution import Evolution
@@ -52,6 +52,8 @@ def _contest_state(evolution: Evolution) -> dict[str, Any]:
     return {
         "waiting": [[n, wait.rounds, sorted(wait.opponents)] for n, wait in {**flying, **contests.waiting}.items()],
         "orders": contests.orders,
+        "reserve": [evolution.archive.state_of(elite) for elite in evolution.reserve.values()],
+        "closed": evolution.closing and not evolution.is_busy,
         "initial": evolution.initial,
         "warming_up": evolution.warming_up,
     }
@@ -78,6 +80,9 @@ def restore_search(search: Search, state: Mapping[str, Any], read_design: Callab
     search.rng.bit_generator.state = state["rng"]
     if isinstance(search, Evolution):
         _restore_contests(search, state)
+        reserve = [read_elite(entry, read_design) for entry in state.get("reserve", ())]  # none in older checkpoints
+        search.reserve.update({elite.id: elite for elite in reserve})
+        search.closing = bool(state.get("closed", False))
 
 
 def _restore_contests(evolution: Evolution, state: Mapping[str, Any]) -> None:

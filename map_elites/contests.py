@@ -11,6 +11,7 @@ from map_elites.evaluation import contest_seeds, screening_seeds
 from map_elites.schedule import Plan
 
 SCREENING_ORDERS = 8  # for each worker
+CLOSING_BODIES = 4  # in each order, so that all workers are done at about the same time
 
 
 @dataclass(frozen=True)
@@ -111,13 +112,13 @@ class Contests:
             return None
         return self._give(bodies, self.config.episodes), {number: self.waiting.pop(number) for number in chosen}
 
-    def closing_order(self, archive: Archive, count: int) -> EvaluationOrder:
-        """Scores the `count` elites with the oldest scores once more, all together, so that none blocks another.
+    def closing_orders(self, bodies: Sequence[int]) -> list[EvaluationOrder]:
+        """Has bodies scored for the last time, all on the same seeds, in orders that all workers can share.
 
         These scores stay, so there are as many episodes behind them as behind those of the verification.
         """
-        bodies = [elite.id for elite in _oldest_scores_first(archive)[:count]]
-        return self._give(bodies, self.config.verification_episodes)
+        seeds = contest_seeds(self.run_seed, self.orders, self.config.verification_episodes, self.plan.terrains)
+        return [self._send(bodies[i : i + CLOSING_BODIES], seeds) for i in range(0, len(bodies), CLOSING_BODIES)]
 
     def screening_orders(self, bodies: Sequence[int]) -> list[EvaluationOrder]:
         """Has bodies move by random gaits, a few bodies an order, so that all workers have their share."""
@@ -158,7 +159,7 @@ class Contests:
                 chosen.append(number)
                 bodies += new
         fresh = sum(not self.waiting[n].rounds for n in chosen)
-        extra = [elite.id for elite in _oldest_scores_first(archive) if elite.id not in busy and elite.id not in bodies]
+        extra = [elite.id for elite in oldest_scores_first(archive) if elite.id not in busy and elite.id not in bodies]
         room = max(0, min(round(fresh * self.config.rescore_share), affordable - len(bodies)))
         chosen = [n for n in chosen if n in self.waiting]
         return chosen, bodies + extra[:room]
@@ -172,5 +173,6 @@ class Contests:
         self.waiting.pop(number, None)
 
 
-def _oldest_scores_first(archive: Archive) -> list[Elite]:
+def oldest_scores_first(archive: Archive) -> list[Elite]:
+    """Elites in the order in which they are to be scored again."""
     return sorted(archive, key=lambda elite: (elite.score.policy_version, elite.id))

@@ -117,12 +117,14 @@ class Settlement:
     Attributes:
         results: What happened to each challenger and each elite scored again, by id.
         blocked: Undecided ids, with the id of the incumbent that has to be scored together with them.
+        homeless: Elites and challengers that another one keeps out of their cell, with their new scores.
         scores: The scores behind it, by id.
         failed: Reasons, by id, of bodies without a score.
     """
 
     results: dict[int, AddResult] = field(default_factory=dict)
     blocked: dict[int, int] = field(default_factory=dict)
+    homeless: list[Elite] = field(default_factory=list)
     scores: Mapping[int, Score] = field(default_factory=dict)
     failed: Mapping[int, str] = field(default_factory=dict)
 
@@ -153,7 +155,11 @@ def settle(archive: Archive, challengers: Sequence[Elite], rescored: Mapping[int
     entrants = [archive.remove(number).rescored(rescored[number]) for number in queue]
     entrants += sorted((e for e in challengers if e.id not in settlement.blocked), key=lambda elite: elite.id)
     for elite in entrants:
-        settlement.results[elite.id] = archive.add(elite)
+        result = settlement.results[elite.id] = archive.add(elite)
+        if result.evicted is not None:
+            settlement.homeless.append(result.evicted)
+        if result.status == "rejected":
+            settlement.homeless.append(elite)
     return settlement
 
 

@@ -1,6 +1,6 @@
 """The search: random bodies try random gaits; the fastest and their kin warm the policy up; then newborns train, grow
-up, are scored and enter the archive; at the end all elites are scored once more, so that the archive's scores are those
-of the policy that it ends with.
+up, are scored and enter the archive; at the end all elites are scored once more, and with them those that had lost
+their cells on the way, so that the archive is the best that the last policy makes of all of them.
 
 `Evolution` decides and remembers; it runs nothing. Whoever owns the workers asks for `commands`, carries them out and
 reports back what happened. With the same reports in the same order it does the same, whatever the clock says.
@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from map_elites.archive import ArchiveError, Cell
-from map_elites.contests import Contests, EvaluationOrder, Wait
+from map_elites.archive import ArchiveError, Cell, Elite, Score
+from map_elites.contests import Contests, EvaluationOrder, Wait, oldest_scores_first
 from map_elites.descriptors import mean_by_name
 from map_elites.evaluation import FITNESS, Settlement, settle
 from map_elites.schedule import TrainingMix
@@ -23,6 +23,8 @@ from map_elites.search import Search
 from map_elites.selection import by_tournament
 
 log = logging.getLogger(__name__)
+
+MOST_RESERVES = 256  # a checkpoint holds a kilobyte of each
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Evolution(Search):
         screened: Best speed, m/s, of the random bodies that have tried their gaits, by id.
         warming_up: The first population is being found, or trains; nobody is scored yet.
         initial: Ids of the first population; empty until it is found.
-        closing: Nobody trains any more, elites are scored for the last time.
+        closing: Nobody trains any more, elites and reserve are scored for the last time.
+        reserve: Scored bodies without a cell, by id, the last to lose theirs at the end. While the policy learns,
+            elites come to move otherwise, and leave cells that one of these may fill under the last weights.
     """
 
     def __init__(self, **parts: Any) -> None:
@@ -53,6 +57,9 @@ class Evolution(Search):
         self.warming_up = True
         self.initial: list[int] = []
         self.closing = False
+        self.reserve: dict[int, Elite] = {}
+        self._closing_results: dict[int, Sequence[Mapping[str, float]]] = {}
+        self._closing_failures: dict[int, str] = {}
         self._mixes = [TrainingMix() for _ in range(self.plan.workers)]
         self._sent: list[tuple[int, ...] | None] = [() for _ in range(self.plan.workers)]
         self._changed = True  # something happened that may change who trains
@@ -65,6 +72,7 @@ class Evolution(Search):
         Args:
             env_steps: Control steps so far, training and evaluation.
         """
+        self.closing = False  # a finished run may go on with more steps
         if self.contests.is_screening:
             return []
         if self.warming_up and not self.initial:
@@ -73,11 +81,8 @@ class Evolution(Search):
             self._start_warmup()
         if self.warming_up and env_steps >= self.plan.screening_steps + self.plan.warmup_steps:
             self._end_warmup()
-        resting = self.closing or self.steps_left(env_steps) <= self.plan.slack_steps
-        # not while orders are under way, for they may give back what they have reserved
-        closes = resting and not self.closing and not self.contests.flights
-        orders = self._close() if closes else list(self._orders(env_steps))
-        return [*self._train_commands(resting), *orders]
+        resting = self.steps_left(env_steps) <= self.plan.slack_steps
+        return [*self._train_commands(resting), *self._orders(env_steps)]
 
     def _screen(self) -> list[EvaluationOrder]:
         """Random bodies try random gaits."""
@@ -99,23 +104,32 @@ class Evolution(Search):
         return self.plan.total_steps - env_steps - self.contests.reserved_steps - closing_steps
 
     def finished(self, env_steps: int) -> bool:
-        """Whether the steps are used up and every order is back."""
-        if self.contests.flights:
-            return False
-        return self.closing or self.plan.total_steps - env_steps <= self.plan.slack_steps
+        """Whether all but the steps of the closing is used up and every order is back."""
+        return not self.contests.flights and self.steps_left(env_steps) <= self.plan.slack_steps
+
+    def closing_orders(self) -> list[EvaluationOrder]:
+        """Orders for the weights that training has ended with; their scores count once all of them are in."""
+        if self.closing:
+            return []
+        self.closing, self._closing_results, self._closing_failures = True, {}, {}
+        return self.contests.closing_orders(self._closing_bodies()[: self.plan.most_closing_scores])
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether orders are under way."""
+        return bool(self.contests.flights)
 
     def _closing_scores(self) -> int:
-        """How many elites are scored at the end."""
-        return min(len(self.archive), self.plan.most_closing_scores)
+        """How many bodies are scored at the end."""
+        return min(len(self._closing_bodies()), self.plan.most_closing_scores)
 
-    def _close(self) -> list[EvaluationOrder]:
-        """Nobody trains any more; gives the last order, if there is anybody to score."""
-        self.closing = True
-        count = self._closing_scores()
-        return [self.contests.closing_order(self.archive, count)] if count else []
+    def _closing_bodies(self) -> list[int]:
+        """Elites, then those of the reserve whose design has not been bred again, the last to lose its cell first."""
+        reserve = [number for number, elite in self.reserve.items() if not self.archive.has_design(elite.design)]
+        return [*(elite.id for elite in oldest_scores_first(self.archive)), *reversed(reserve)]
 
     def _orders(self, env_steps: int) -> Iterator[EvaluationOrder]:
-        if self.warming_up or self.closing:
+        if self.warming_up:
             return
         while found := self.contests.next_order(self.archive, self._guess_cell, self.steps_left(env_steps)):
             order, self.waits[found[0].order_id] = found
@@ -187,9 +201,15 @@ class Evolution(Search):
             self._sent[worker] = None
         super().body_failed(number, reason, worker, is_final=is_final)
 
+    def design_of(self, number: int) -> Any:
+        """As in `Search`; at the end also of a body of the reserve."""
+        has_returned = self.closing and number in self.reserve
+        return self.reserve[number].design if has_returned else super().design_of(number)
+
     def drop(self, number: int) -> None:
         """Takes a body out of everything."""
         super().drop(number)
+        self.reserve.pop(number, None)
         self._changed = True
         if self.warming_up and number in self.initial:
             self.initial[self.initial.index(number)] = self.nursery.random_newborn()
@@ -202,7 +222,7 @@ class Evolution(Search):
         results: Mapping[int, Sequence[Mapping[str, float]]],
         failed: Mapping[int, str],
     ) -> Settlement:
-        """Scores of an order are in: failures are recorded, the rest is settled."""
+        """Scores of an order are in: failures are recorded, the rest is settled; at the end all orders at once."""
         order = self.contests.finish(order_id)
         waits = self.waits.pop(order_id, {})
         if order is None:
@@ -210,27 +230,61 @@ class Evolution(Search):
         if order.is_screening:
             return self._screening_finished(results, failed)
         self._changed = True
-        scores, failed = self.scores_of(policy_version, results, dict(failed))
         self.counters.evaluations += len(order.bodies)
+        if self.closing:
+            results = self._closing_results = {**self._closing_results, **results}
+            failed = self._closing_failures = {**self._closing_failures, **failed}
+            if self.contests.flights:
+                return Settlement()
+        return self._settle(policy_version, results, dict(failed), waits)
+
+    def _settle(
+        self,
+        policy_version: int,
+        results: Mapping[int, Sequence[Mapping[str, float]]],
+        failed: dict[int, str],
+        waits: Mapping[int, Wait],
+    ) -> Settlement:
+        """Scores of one policy version decide who has a cell."""
+        scores, failed = self.scores_of(policy_version, results, failed)
         self.counters.failed_evaluations += len(failed)
         for number, reason in sorted(failed.items()):
             self._evaluation_failed(number, reason, waits.get(number))
         settlement = settle(
             self.archive,
-            [self.elite_of(n, score) for n, score in scores.items() if n in self.nursery],
+            [*self._challengers(scores)],
             {n: score for n, score in scores.items() if n in self.archive},
         )
+        self._keep_in_reserve(settlement.homeless)
         for number, result in settlement.results.items():
             if number in self.nursery and result.status in ("new", "improved"):
                 self.counters.entered += 1
             self.nursery.pop(number)
             self.contests.forget(number)
+            if number in self.archive:
+                self.reserve.pop(number, None)
         for number, opponent in sorted(settlement.blocked.items()):
             if not self.contests.again(number, opponent, waits.get(number, Wait())):
                 self.counters.gave_up += 1
                 self.nursery.pop(number)
         settlement.scores, settlement.failed = scores, failed
         return settlement
+
+    def _challengers(self, scores: Mapping[int, Score]) -> Iterator[Elite]:
+        """Those among the scored that have no cell yet, or at the end no longer."""
+        for number, score in scores.items():
+            if number in self.nursery:
+                yield self.elite_of(number, score)
+            elif self.closing and number in self.reserve:
+                yield self.reserve[number].rescored(score)
+
+    def _keep_in_reserve(self, elites: Sequence[Elite]) -> None:
+        """Remembers the last bodies that lost, or did not win, a cell."""
+        for elite in elites:
+            self.reserve.pop(elite.id, None)
+            self.reserve[elite.id] = elite
+        for number in list(self.reserve)[:-MOST_RESERVES]:
+            del self.reserve[number]
 
     def _screening_finished(
         self, results: Mapping[int, Sequence[Mapping[str, float]]], failed: Mapping[int, str]

@@ -39,7 +39,14 @@ class RunnableSearch(Protocol):
         """What the crew should do now."""
 
     def finished(self, env_steps: int) -> bool:
-        """Whether the steps are used up."""
+        """Whether training is over."""
+
+    def closing_orders(self) -> Sequence[Any]:
+        """What is left to be done under the last weights."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether orders are under way."""
 
     def episode_finished(self, number: int, steps: int, info: Mapping[str, float]) -> None:
         """A training episode ended."""
@@ -153,16 +160,24 @@ class Loop:
         while not self._search.finished(self._crew.env_steps):
             for command in self._search.commands(self._crew.env_steps):
                 self._crew.carry_out(command)
-            for event in self._crew.poll(POLL_S):
-                self._handle(event)
-            self._reporter.tick()
-            self._stop.check()
+            self._watch()
             if time.monotonic() >= self._next_checkpoint:
                 self.checkpoint()
         for event in self._crew.finish():
             self._handle(event)
+        for order in self._search.closing_orders():
+            self._crew.carry_out(order)
+        while self._search.is_busy:
+            self._watch()
         self._reporter.stop_clock()
         self.checkpoint()
+
+    def _watch(self) -> None:
+        """Takes what has happened, shows it, and stops where a signal says so."""
+        for event in self._crew.poll(POLL_S):
+            self._handle(event)
+        self._reporter.tick()
+        self._stop.check()
 
     def _verify(self) -> dict[str, Any]:
         env_steps = self._crew.env_steps

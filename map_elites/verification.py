@@ -16,7 +16,7 @@ from map_elites.evaluation import EvaluationFailed, score_episodes
 log = logging.getLogger(__name__)
 
 FIRST_ORDER = 1_000_000_000  # orders of contests count from 0 and never get here
-BODIES_PER_ORDER = 16
+BODIES_PER_ORDER = 4  # so that all workers are done at about the same time
 POLL_S = 0.2
 
 

@@ -125,7 +125,7 @@ class ToyWorkers:
         }
 
     def round(self) -> bool:
-        """One round; False once the search has finished."""
+        """One round; False once the search has finished and is closed."""
         for command in self.evolution.commands(self.env_steps):
             for number in command.bodies:
                 self.evolution.design_of(number)
@@ -145,6 +145,18 @@ class ToyWorkers:
                     self.evolution.body_failed(number, "fell apart", worker)
                 else:
                     self.evolution.episode_finished(number, self.episode_steps, info)
+        self.play_orders()
+        self.version += 1
+        if not self.evolution.finished(self.env_steps):
+            return True
+        self.mixes = {}
+        self.orders = self.evolution.closing_orders()
+        self.seen += self.orders
+        self.play_orders()
+        return False
+
+    def play_orders(self) -> None:
+        """Plays the episodes of all orders."""
         orders, self.orders = self.orders, []
         for order in orders:
             self.env_steps += len(order.bodies) * len(order.seeds) * self.episode_steps
@@ -153,8 +165,6 @@ class ToyWorkers:
             results = {number: [self.play(number, seed) for seed in order.seeds] for number in good}
             failed = {number: "fell apart" for number in order.bodies if number in bad}
             self.evolution.evaluation_finished(order.order_id, self.version, results, failed)
-        self.version += 1
-        return not self.evolution.finished(self.env_steps)
 
 
 class ToyCrew(ToyWorkers):

@@ -9,7 +9,7 @@ import pytest
 from map_elites.archive import Archive
 from map_elites.config import EvaluationConfig, EvolutionConfig
 from map_elites.errors import RunFailedError
-from map_elites.evolution import Evolution, TrainCommand
+from map_elites.evolution import MOST_RESERVES, Evolution, TrainCommand
 from map_elites.schedule import make_plan, update_size
 from map_elites.search import World
 from map_elites.variation import Variation
@@ -121,10 +121,12 @@ def test_newborns_have_their_guaranteed_steps_before_they_can_lose():
 
 def test_orders_share_seeds_and_never_hold_a_body_twice():
     toy = run(make_evolution(100_000))
+    closing = [order for order in toy.seen if len(order.seeds) == 4]
+    assert toy.seen[-len(closing) :] == closing and len({order.seeds for order in closing}) == 1
     for order in toy.seen:
         assert len(set(order.bodies)) == len(order.bodies) and order.seeds[0] == 0
-        assert len(order.seeds) == (4 if order is toy.seen[-1] else 2)
-    assert len({order.seeds[1] for order in toy.seen}) == len(toy.seen)
+        assert order in closing or len(order.seeds) == 2
+    assert len({order.seeds[1] for order in toy.seen}) == len(toy.seen) - len(closing) + 1
 
 
 def test_elites_are_scored_again_and_keep_their_history():
@@ -137,17 +139,32 @@ def test_elites_are_scored_again_and_keep_their_history():
 def test_a_run_ends_with_the_scores_of_its_last_policy():
     evolution = make_evolution(400_000)
     toy = run(evolution)
-    last = toy.seen[-1]
-    assert evolution.closing and toy.mixes == {0: (), 1: ()}
-    assert {elite.id for elite in evolution.archive} <= set(last.bodies) and len(last.seeds) == 4
-    assert {elite.score.policy_version for elite in evolution.archive} == {toy.version - 1}
+    last = [number for order in toy.seen if len(order.seeds) == 4 for number in order.bodies]
+    assert {elite.id for elite in evolution.archive} <= set(last) and len(last) == len(set(last))
+    assert {elite.score.policy_version for elite in evolution.archive} == {toy.version}
+
+
+def test_who_had_lost_its_cell_gets_one_that_fell_empty():
+    """Under the last policy bodies move otherwise; those that were kept in reserve are scored beside the elites."""
+    evolution, reserve = make_evolution(400_000), {}
+    closing_orders = evolution.closing_orders
+
+    def close():
+        reserve.update(evolution.reserve)
+        return closing_orders()
+
+    evolution.closing_orders = close
+    run(evolution)
+    back = [elite for elite in evolution.archive if elite.id in reserve]
+    assert 0 < len(reserve) <= MOST_RESERVES and back and all(elite.history for elite in back)
+    assert not {elite.id for elite in evolution.archive} & set(evolution.reserve)
 
 
 def test_a_short_run_closes_with_no_more_scores_than_its_steps_allow():
     evolution = make_evolution(40_000, workers=1)
     toy = run(evolution)
     assert evolution.plan.most_closing_scores == 40_000 // 20 // (4 * 128) == 3
-    assert evolution.closing and len(toy.seen[-1].bodies) == min(3, len(evolution.archive)) and not toy.orders
+    assert len(toy.seen[-1].bodies) == 3 and len(toy.seen[-1].seeds) == 4 and not evolution.is_busy
 
 
 def test_children_name_parents_born_before_them():

@@ -132,6 +132,28 @@ def test_a_signal_during_the_verification_does_not_count_its_steps(folder: RunFo
     assert read_state(folder.newest_checkpoint())["env_steps"] == summary["env_steps"]
 
 
+def test_a_run_that_was_stopped_while_it_closed_closes_again_and_a_finished_one_does_not(folder: RunFolder):
+    run = Run(folder, 400_000)
+    poll = run.crew.poll
+
+    def interrupt(timeout_s: float):
+        if run.crew.frozen:
+            os.kill(os.getpid(), signal.SIGINT)
+        return [] if run.crew.frozen else poll(timeout_s)
+
+    run.crew.poll = interrupt
+    with pytest.raises(Interrupted), StopSignal() as stop:
+        run.run(stop)
+    assert run.search.is_busy and run.search.reserve
+    again = Run(folder, 400_000, resume=True)
+    before, reserve = again.crew.env_steps, set(again.search.reserve)
+    summary = again.run()
+    assert reserve == set(run.search.reserve) and summary["env_steps"] > before
+    assert {elite.score.policy_version for elite in again.search.archive} == {again.crew.version}
+    finished = Run(folder, 400_000, resume=True)
+    assert finished.run()["env_steps"] == summary["env_steps"]
+
+
 def test_processes_that_got_the_same_signal_are_no_failure():
     """`timeout` and batch systems signal the whole group; without a signal, lost contact stays an error."""
     with pytest.raises(EOFError), StopSignal() as stop, stop.excuses_dead_processes():
