@@ -87,7 +87,11 @@ def restore_search(search: Search, state: Mapping[str, Any], read_design: Callab
 
 def _restore_contests(evolution: Evolution, state: Mapping[str, Any]) -> None:
     evolution.contests.waiting.update(
-        {int(number): Wait(int(rounds), set(opponents)) for number, rounds, opponents in state["waiting"]}
+        {
+            int(number): Wait(int(rounds), set(opponents))
+            for number, rounds, opponents in state["waiting"]
+            if number in evolution.nursery or number in evolution.archive
+        }
     )
     evolution.contests.orders = int(state["orders"])
     evolution.initial = [int(number) for number in state["initial"]]

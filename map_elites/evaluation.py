@@ -112,7 +112,7 @@ def _terrain_speeds(episodes: Sequence[Mapping[str, float]]) -> dict[str, float]
 
 @dataclass
 class Settlement:
-    """What an order's scores decided.
+    """What the scores of an order, or of all orders of the end, decided.
 
     Attributes:
         results: What happened to each challenger and each elite scored again, by id.
@@ -130,7 +130,7 @@ class Settlement:
 
 
 def settle(archive: Archive, challengers: Sequence[Elite], rescored: Mapping[int, Score]) -> Settlement:
-    """Applies the scores of one order to the archive.
+    """Applies the scores of one order, or of all orders of the end, to the archive.
 
     Every score here belongs to the same policy version and seeds. Elites take their new score first (moving if their
     descriptors moved), then challengers ask for their cells. Who stays in its cell wins ties, then who moved, then

@@ -45,7 +45,7 @@ class Evolution(Search):
         warming_up: The first population is being found, or trains; nobody is scored yet.
         initial: Ids of the first population; empty until it is found.
         closing: Nobody trains any more, elites and reserve are scored for the last time.
-        reserve: Scored bodies without a cell, by id, the last to lose theirs at the end. While the policy learns,
+        reserve: Bodies that lost a contest, by id, the last one at the end. While the policy learns,
             elites come to move otherwise, and leave cells that one of these may fill under the last weights.
     """
 
@@ -108,7 +108,10 @@ class Evolution(Search):
         return not self.contests.flights and self.steps_left(env_steps) <= self.plan.slack_steps
 
     def closing_orders(self) -> list[EvaluationOrder]:
-        """Orders for the weights that training has ended with; their scores count once all of them are in."""
+        """Orders for the weights that training has ended with; their scores count once all of them are in.
+
+        None if they have been given already.
+        """
         if self.closing:
             return []
         self.closing, self._closing_results, self._closing_failures = True, {}, {}
@@ -124,8 +127,12 @@ class Evolution(Search):
         return min(len(self._closing_bodies()), self.plan.most_closing_scores)
 
     def _closing_bodies(self) -> list[int]:
-        """Elites, then those of the reserve whose design has not been bred again, the last to lose its cell first."""
-        reserve = [number for number, elite in self.reserve.items() if not self.archive.has_design(elite.design)]
+        """Elites, then those of the reserve that may become one, the last to lose its cell first."""
+        reserve = [
+            number
+            for number, elite in self.reserve.items()
+            if not (self.archive.has_design(elite.design) or self.set_aside(elite.design))
+        ]
         return [*(elite.id for elite in oldest_scores_first(self.archive)), *reversed(reserve)]
 
     def _orders(self, env_steps: int) -> Iterator[EvaluationOrder]:
@@ -202,9 +209,8 @@ class Evolution(Search):
         super().body_failed(number, reason, worker, is_final=is_final)
 
     def design_of(self, number: int) -> Any:
-        """As in `Search`; at the end also of a body of the reserve."""
-        has_returned = self.closing and number in self.reserve
-        return self.reserve[number].design if has_returned else super().design_of(number)
+        """As in `Search`, or the design of a body of the reserve."""
+        return self.reserve[number].design if number in self.reserve else super().design_of(number)
 
     def drop(self, number: int) -> None:
         """Takes a body out of everything."""
@@ -263,7 +269,8 @@ class Evolution(Search):
             self.contests.forget(number)
             if number in self.archive:
                 self.reserve.pop(number, None)
-        for number, opponent in sorted(settlement.blocked.items()):
+        blocked = {} if self.closing else settlement.blocked  # there is no later order for them
+        for number, opponent in sorted(blocked.items()):
             if not self.contests.again(number, opponent, waits.get(number, Wait())):
                 self.counters.gave_up += 1
                 self.nursery.pop(number)
@@ -279,9 +286,10 @@ class Evolution(Search):
                 yield self.reserve[number].rescored(score)
 
     def _keep_in_reserve(self, elites: Sequence[Elite]) -> None:
-        """Remembers the last bodies that lost, or did not win, a cell."""
+        """Remembers the last bodies that lost, or did not win, a cell; of a design that was bred again the last one."""
         for elite in elites:
-            self.reserve.pop(elite.id, None)
+            rules = elite.design.rules
+            self.reserve = {number: other for number, other in self.reserve.items() if other.design.rules != rules}
             self.reserve[elite.id] = elite
         for number in list(self.reserve)[:-MOST_RESERVES]:
             del self.reserve[number]

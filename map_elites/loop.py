@@ -165,6 +165,7 @@ class Loop:
                 self.checkpoint()
         for event in self._crew.finish():
             self._handle(event)
+        self.checkpoint()
         for order in self._search.closing_orders():
             self._crew.carry_out(order)
         while self._search.is_busy:

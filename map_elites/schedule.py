@@ -16,7 +16,7 @@ ALONE_SHARE_OF_RUN = 0.125  # likewise for the whole budget of an individual tha
 UPDATES_PER_RUN = 16  # an update waits for at most this fraction of the run's steps
 ROUND_SHARE = 0.015  # the segments that are rolled out at a time are at most this share of the run
 SHORTEST_SEGMENT = 8
-CLOSING_SHARE = 0.05  # at the end, elites are scored once more for at most this share of the run
+CLOSING_SHARE = 0.05  # at the end, elites and reserve are scored for at most this share of the run
 SLACK = 0.01  # a run may end this share of its steps early rather than start something that overshoots
 
 
@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def most_closing_scores(self) -> int:
-        """Most elites that are scored once more at the end."""
+        """Most elites and bodies of the reserve that are scored at the end."""
         return int(self.total_steps * CLOSING_SHARE) // self.closing_score_steps
 
 

@@ -89,7 +89,9 @@ class SharedPPOTrainer:
         self.updates = 0
         self.skipped_steps = 0
         self.while_learning: Callable[[], None] = lambda: None
-        self._critic_thread = ThreadPoolExecutor(1, "critic") if config.ppo.threads > 1 else None
+        self._critic_thread: ThreadPoolExecutor | None = None
+        if config.ppo.threads > 1 and self.device.type == "cpu":
+            self._critic_thread = ThreadPoolExecutor(1, "critic")
         self._rng = np.random.default_rng(seed)
         self._log_fresh_share = 0.5 * math.log(1 - config.action.noise_correlation**2)
 

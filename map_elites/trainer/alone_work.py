@@ -96,11 +96,15 @@ def _train(job: Job, config: TrainConfig, on_steps: Callable[[int], None]) -> An
 
 
 def alone_settings(config: TrainConfig, steps: int) -> SharedPPOConfig:
-    """The learner's settings, with updates and segments that fit an individual's budget."""
+    """The learner's settings, with updates and segments that fit an individual's budget.
+
+    It has one thread, because there is such a process on every core.
+    """
     interval = update_size(max(config.experience.update_interval, config.experience.min_batch_size), steps)
     segment = max(1, min(config.experience.segment_length, interval // COPIES, steps // (10 * COPIES)))
     experience = replace(config.experience, min_batch_size=interval, update_interval=interval, segment_length=segment)
-    return replace(config.shared_ppo, experience=experience)
+    ppo = replace(config.shared_ppo.ppo, threads=1)
+    return replace(config.shared_ppo, experience=experience, ppo=ppo)
 
 
 @contextlib.contextmanager

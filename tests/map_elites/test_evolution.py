@@ -160,6 +160,23 @@ def test_who_had_lost_its_cell_gets_one_that_fell_empty():
     assert not {elite.id for elite in evolution.archive} & set(evolution.reserve)
 
 
+def test_the_reserve_has_a_design_once_and_none_that_was_set_aside():
+    """A lost design may be bred again and lose again; one that broke too often is not simulated any more."""
+    evolution = make_evolution(400_000)
+    toy = ToyWorkers(evolution)
+    while len(evolution.reserve) < 20:
+        assert toy.round()
+    rules = [elite.design.rules for elite in evolution.reserve.values()]
+    assert len(set(rules)) == len(rules)
+    broken = next(n for n, elite in evolution.reserve.items() if not evolution.archive.has_design(elite.design))
+    for _ in range(evolution.evaluation.max_strikes):
+        evolution.body_failed(broken, "fell apart")
+    while toy.round():
+        pass
+    closing = [number for order in toy.seen if len(order.seeds) == 4 for number in order.bodies]
+    assert broken not in closing and len(closing) > len(evolution.archive)
+
+
 def test_a_short_run_closes_with_no_more_scores_than_its_steps_allow():
     evolution = make_evolution(40_000, workers=1)
     toy = run(evolution)

@@ -6,13 +6,14 @@ import csv
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from map_elites.checkpoint import read_state, restore_or_fail, search_state
 from map_elites.config import RunConfig
-from map_elites.crew import BodyBroke, ProcessReplaced
+from map_elites.crew import BodyBroke, OrderDone, ProcessReplaced
 from map_elites.errors import Interrupted
 from map_elites.evaluation import verification_seeds
 from map_elites.logs import RunLog
@@ -152,6 +153,32 @@ def test_a_run_that_was_stopped_while_it_closed_closes_again_and_a_finished_one_
     assert {elite.score.policy_version for elite in again.search.archive} == {again.crew.version}
     finished = Run(folder, 400_000, resume=True)
     assert finished.run()["env_steps"] == summary["env_steps"]
+
+
+def test_a_run_goes_on_after_a_closing_in_which_an_elite_failed(folder: RunFolder):
+    """Bodies that wanted the failed one's cell are not waiting for anything: with more steps the run has other work."""
+    run = Run(folder, 400_000)
+    poll, closing_orders = run.crew.poll, run.search.closing_orders
+    bad: set[int] = set()
+
+    def close():
+        bad.update(elite.id for elite in list(run.search.archive)[:5])
+        return closing_orders()
+
+    def failing(timeout_s: float):
+        events = []
+        for event in poll(timeout_s):
+            if isinstance(event, OrderDone) and bad & set(event.results) and run.search.is_busy:
+                results = {number: rows for number, rows in event.results.items() if number not in bad}
+                event = replace(event, results=results, failed=dict.fromkeys(bad & set(event.results), "fell apart"))
+            events.append(event)
+        return events
+
+    run.crew.poll, run.search.closing_orders = failing, close
+    run.run()
+    assert run.search.counters.failed_evaluations == 5
+    again = Run(folder, 800_000, resume=True)
+    assert abs(again.run()["env_steps"] - 800_000) <= 16_000
 
 
 def test_processes_that_got_the_same_signal_are_no_failure():
