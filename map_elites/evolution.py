@@ -256,6 +256,8 @@ class Evolution(Search):
         self.counters.failed_evaluations += len(failed)
         for number, reason in sorted(failed.items()):
             self._evaluation_failed(number, reason, waits.get(number))
+        if self.closing:
+            self._log_elites_alone(scores)
         settlement = settle(
             self.archive,
             [*self._challengers(scores)],
@@ -284,6 +286,17 @@ class Evolution(Search):
                 yield self.elite_of(number, score)
             elif self.closing and number in self.reserve:
                 yield self.reserve[number].rescored(score)
+
+    def _log_elites_alone(self, scores: Mapping[int, Score]) -> None:
+        """Says what the archive would be without the reserve."""
+        cells: dict[Cell, float] = {}
+        for score in (score for number, score in scores.items() if number in self.archive):
+            cell = self.archive.cell_of(score.descriptors)
+            cells[cell] = max(score.fitness, cells.get(cell, -math.inf))
+        log.info(
+            "closing: %d bodies scored, %d of them elites, which alone would fill %d cells with a QD score of %.3f m/s",
+            *(len(scores), len(self.archive), len(cells), math.fsum(cells.values())),
+        )
 
     def _keep_in_reserve(self, elites: Sequence[Elite]) -> None:
         """Remembers the last bodies that lost, or did not win, a cell; of a design that was bred again the last one."""
