@@ -251,8 +251,7 @@ def comparison(pairs: Pairs, parts: dict[int, dict[str, Any]]) -> Iterable[list[
     for name, title in {**titles, "steps_per_s": "training steps/s"}.items():
         mine, theirs = [shared[name] for shared, _ in figures], [alone[name] for _, alone in figures]
         digits = 0 if name == "steps_per_s" else 3
-        factor = f"{np.mean(mine) / np.mean(theirs):.2f} x" if np.mean(theirs) > 0 else "-"
-        yield [title, spread(theirs, digits), spread(mine, digits), factor]
+        yield [title, spread(theirs, digits), spread(mine, digits), how_many_times(theirs, mine)]
     for clock in CLOCKS:
         times = [reached(column(shared, clock), means(shared), means(alone)[-1]) for shared, alone in pairs.values()]
         spent = [alone[-1][clock] for _, alone in pairs.values()]
@@ -283,14 +282,18 @@ def budgets(pairs: Pairs, parts: dict[int, dict[str, Any]]) -> Iterable[list[str
         theirs = [mean_speed(end["speeds_m_s"]) for _, end in ends]
         mine = [float(np.interp(end["steps"], column(shared, "steps"), means(shared))) for shared, end in ends]
         gains = [[sooner(shared, end, clock) for shared, end in ends] for clock in CLOCKS]
-        factor = f"{np.mean(mine) / np.mean(theirs):.2f} x" if np.mean(theirs) > 0 else "-"
         yield [
             f"{np.mean([end['steps'] for _, end in ends]) / num_bodies:,.0f}",
             spread(theirs),
             spread(mine),
-            factor,
+            how_many_times(theirs, mine),
             *(f"{spread(gain, 1)} x" if None not in gain else "not reached" for gain in gains),
         ]
+
+
+def how_many_times(theirs: Sequence[float], mine: Sequence[float]) -> str:
+    """The shared side's mean over that of the independent side, as text."""
+    return f"{np.mean(mine) / np.mean(theirs):.2f} x" if np.mean(theirs) > 0 else "-"
 
 
 def sooner(shared: list[dict[str, Any]], end: dict[str, Any], clock: str) -> float | None:

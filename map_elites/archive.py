@@ -245,8 +245,7 @@ class Archive:
 
     def state_of(self, elite: Elite) -> dict[str, Any]:
         """The same of an elite that need not be in the archive, with the cell that it asks for."""
-        cell = self._cell_by_id.get(elite.id) or self.cell_of(elite.score.descriptors)
-        return {**_published(elite, cell), "history": elite.history}
+        return {**_published(elite, self.cell_of(elite.score.descriptors)), "history": elite.history}
 
     def save(self, path: Path) -> None:
         """Writes `archive.json` atomically, one elite per line."""

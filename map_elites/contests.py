@@ -11,7 +11,7 @@ from map_elites.evaluation import contest_seeds, screening_seeds
 from map_elites.schedule import Plan
 
 SCREENING_ORDERS = 8  # for each worker
-CLOSING_BODIES = 4  # in each order, so that all workers are done at about the same time
+BODIES_TO_SHARE = 4  # in an order of those that nobody waits for one by one
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Contests:
         These scores stay, so there are as many episodes behind them as behind those of the verification.
         """
         seeds = contest_seeds(self.run_seed, self.orders, self.config.verification_episodes, self.plan.terrains)
-        return [self._send(bodies[i : i + CLOSING_BODIES], seeds) for i in range(0, len(bodies), CLOSING_BODIES)]
+        return [self._send(part, seeds) for part in shared_out(bodies)]
 
     def screening_orders(self, bodies: Sequence[int]) -> list[EvaluationOrder]:
         """Has bodies move by random gaits, a few bodies an order, so that all workers have their share."""
@@ -171,6 +171,11 @@ class Contests:
     def forget(self, number: int) -> None:
         """Takes a body out of the queue."""
         self.waiting.pop(number, None)
+
+
+def shared_out(bodies: Sequence[int]) -> list[Sequence[int]]:
+    """Bodies in parts so small that all workers are done with them at about the same time."""
+    return [bodies[start : start + BODIES_TO_SHARE] for start in range(0, len(bodies), BODIES_TO_SHARE)]
 
 
 def oldest_scores_first(archive: Archive) -> list[Elite]:

@@ -100,12 +100,12 @@ class Evolution(Search):
 
     def steps_left(self, env_steps: int) -> int:
         """Control steps neither spent, nor reserved by orders under way, nor kept for the closing scores."""
-        closing_steps = self._closing_scores() * self.plan.closing_score_steps
+        closing_steps = len(self._closing_bodies()) * self.plan.closing_score_steps
         return self.plan.total_steps - env_steps - self.contests.reserved_steps - closing_steps
 
     def finished(self, env_steps: int) -> bool:
         """Whether all but the steps of the closing is used up and every order is back."""
-        return not self.contests.flights and self.steps_left(env_steps) <= self.plan.slack_steps
+        return not self.is_busy and self.steps_left(env_steps) <= self.plan.slack_steps
 
     def closing_orders(self) -> list[EvaluationOrder]:
         """Orders for the weights that training has ended with; their scores count once all of them are in.
@@ -115,25 +115,22 @@ class Evolution(Search):
         if self.closing:
             return []
         self.closing, self._closing_results, self._closing_failures = True, {}, {}
-        return self.contests.closing_orders(self._closing_bodies()[: self.plan.most_closing_scores])
+        return self.contests.closing_orders(self._closing_bodies())
 
     @property
     def is_busy(self) -> bool:
         """Whether orders are under way."""
         return bool(self.contests.flights)
 
-    def _closing_scores(self) -> int:
-        """How many bodies are scored at the end."""
-        return min(len(self._closing_bodies()), self.plan.most_closing_scores)
-
     def _closing_bodies(self) -> list[int]:
-        """Elites, then those of the reserve that may become one, the last to lose its cell first."""
+        """Who is scored at the end: elites, then those of the reserve that may become one, the last to lose first."""
         reserve = [
             number
             for number, elite in self.reserve.items()
             if not (self.archive.has_design(elite.design) or self.set_aside(elite.design))
         ]
-        return [*(elite.id for elite in oldest_scores_first(self.archive)), *reversed(reserve)]
+        everybody = [*(elite.id for elite in oldest_scores_first(self.archive)), *reversed(reserve)]
+        return everybody[: self.plan.most_closing_scores]
 
     def _orders(self, env_steps: int) -> Iterator[EvaluationOrder]:
         if self.warming_up:

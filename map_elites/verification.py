@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from map_elites.archive import Archive, Elite
-from map_elites.contests import EvaluationOrder
+from map_elites.contests import EvaluationOrder, shared_out
 from map_elites.crew import Crew, OrderDone
 from map_elites.evaluation import EvaluationFailed, score_episodes
 
 log = logging.getLogger(__name__)
 
 FIRST_ORDER = 1_000_000_000  # orders of contests count from 0 and never get here
-BODIES_PER_ORDER = 4  # so that all workers are done at about the same time
 POLL_S = 0.2
 
 
@@ -56,12 +55,12 @@ def verify_elites(
     """
     started = time.monotonic()
     elites = list(archive)
-    chunks = [elites[i : i + BODIES_PER_ORDER] for i in range(0, len(elites), BODIES_PER_ORDER)]
-    for index, chunk in enumerate(chunks):
-        crew.carry_out(EvaluationOrder(FIRST_ORDER + index, tuple(elite.id for elite in chunk), seeds))
+    parts = shared_out([elite.id for elite in elites])
+    for index, part in enumerate(parts):
+        crew.carry_out(EvaluationOrder(FIRST_ORDER + index, tuple(part), seeds))
     failed: dict[int, str] = {}
     steps = 0
-    for report in _reports(crew, len(chunks), while_waiting):
+    for report in _reports(crew, len(parts), while_waiting):
         steps += report.steps
         failed |= _record(archive, elites, report, describe)
     return Verification(steps, time.monotonic() - started, len(elites), failed)
