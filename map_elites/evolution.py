@@ -286,13 +286,14 @@ class Evolution(Search):
 
     def _log_elites_alone(self, scores: Mapping[int, Score]) -> None:
         """Says what the archive would be without the reserve."""
+        elites = [score for number, score in scores.items() if number in self.archive]
         cells: dict[Cell, float] = {}
-        for score in (score for number, score in scores.items() if number in self.archive):
+        for score in elites:
             cell = self.archive.cell_of(score.descriptors)
             cells[cell] = max(score.fitness, cells.get(cell, -math.inf))
         log.info(
             "closing: %d bodies scored, %d of them elites, which alone would fill %d cells with a QD score of %.3f m/s",
-            *(len(scores), len(self.archive), len(cells), math.fsum(cells.values())),
+            *(len(scores), len(elites), len(cells), math.fsum(cells.values())),
         )
 
     def _keep_in_reserve(self, elites: Sequence[Elite]) -> None:
