@@ -114,12 +114,17 @@ class EvolutionConfig:
     """Who trains, who is born, when."""
 
     num_screened: int = option(
-        256, "shared: random bodies that try random gaits at the start; 0: the first population is random", low=0
+        256,
+        "shared: bodies that try random gaits at the start, half of them random, then children of the fastest; "
+        "0: the first population is random",
+        low=0,
     )
     screening_episodes: int = option(8, "gaits that each of them tries", low=1, high=256)
-    num_founders: int = option(4, "the fastest of them, from which the first population descends", low=1)
+    num_founders: int = option(
+        4, "lines of descent, those of the fastest of them, that the first population is taken from", low=1
+    )
     num_initial_random: int = option(
-        16, "bodies of the warm-up, the first population: founders and descendants of theirs, or random", low=1
+        16, "bodies of the warm-up, the first population: the fastest of those lines, or random", low=1
     )
     training_steps_per_individual: int = option(
         2000, "shared: control steps a newborn trains before it can lose; independent: its whole budget", low=1

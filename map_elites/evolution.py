@@ -1,6 +1,6 @@
-"""The search: random bodies try random gaits; the fastest and their kin warm the policy up; then newborns train, grow
-up, are scored and enter the archive; at the end all elites are scored once more, and with them those that had lost
-their cells on the way, so that the archive is the best that the last policy makes of all of them.
+"""The search: random bodies and children of the fastest try random gaits; the fastest of all warm the policy up; then
+newborns train, grow up, are scored and enter the archive; at the end all elites are scored once more, and with them
+those that had lost their cells on the way, so that the archive is the best that the last policy makes of all of them.
 
 `Evolution` decides and remembers; it runs nothing. Whoever owns the workers asks for `commands`, carries them out and
 reports back what happened. With the same reports in the same order it does the same, whatever the clock says.
@@ -24,6 +24,7 @@ from map_elites.selection import by_tournament
 
 log = logging.getLogger(__name__)
 
+PARENTS_IN_A_LINE = 4  # the fastest of a line so far, in the screening
 MOST_RESERVES = 256  # a checkpoint holds a kilobyte of each
 
 
@@ -41,7 +42,8 @@ class Evolution(Search):
     Attributes:
         contests: Queue of bodies to be scored.
         waits: Queue entries of the bodies being scored, by order.
-        screened: Best speed, m/s, of the random bodies that have tried their gaits, by id.
+        screened: Best speed, m/s, of the bodies that have tried random gaits, by id.
+        tried: How many bodies were given random gaits to try.
         warming_up: The first population is being found, or trains; nobody is scored yet.
         initial: Ids of the first population; empty until it is found.
         closing: Nobody trains any more, elites and reserve are scored for the last time.
@@ -54,6 +56,7 @@ class Evolution(Search):
         self.contests = Contests(self.plan, self.evaluation, self.run_seed)
         self.waits: dict[int, dict[int, Wait]] = {}
         self.screened: dict[int, float] = {}
+        self.tried = 0
         self.warming_up = True
         self.initial: list[int] = []
         self.closing = False
@@ -76,7 +79,7 @@ class Evolution(Search):
         if self.contests.is_screening:
             return []
         if self.warming_up and not self.initial:
-            if self.plan.num_screened and not self.screened:
+            if self.tried < self.plan.num_screened:
                 return self._screen()
             self._start_warmup()
         if self.warming_up and env_steps >= self.plan.screening_steps + self.plan.warmup_steps:
@@ -85,18 +88,36 @@ class Evolution(Search):
         return [*self._train_commands(resting), *self._orders(env_steps)]
 
     def _screen(self) -> list[EvaluationOrder]:
-        """Random bodies try random gaits."""
-        return self.contests.screening_orders([self.nursery.random_newborn() for _ in range(self.plan.num_screened)])
+        """A round of the screening: random bodies try random gaits, after the first round children of the fastest."""
+        size = self.plan.screening_round(self.tried)
+        self.tried += size
+        parents = [line[:PARENTS_IN_A_LINE] for line in self._fastest_lines()]
+        return self.contests.screening_orders(
+            [self.nursery.child_of(parents[turn % len(parents)] if parents else ()) for turn in range(size)]
+        )
+
+    def _fastest_lines(self) -> list[list[int]]:
+        """The screened by the random body they descend from, fastest first; of the `num_founders` fastest lines."""
+        lines: dict[int, list[int]] = {}
+        for number in sorted(self.screened, key=lambda number: (-self.screened[number], number)):
+            lines.setdefault(self._founder_of(number), []).append(number)
+        return list(lines.values())[: self.nursery.config.num_founders]
+
+    def _founder_of(self, number: int) -> int:
+        """The random body that a body of the screening descends from."""
+        while parents := self.nursery[number].parent_ids:
+            number = parents[0]
+        return number
 
     def _start_warmup(self) -> None:
-        """The first population is the fastest bodies of the screening and their descendants, or random without any."""
-        fastest_first = sorted(self.screened, key=lambda number: (-self.screened[number], number))
-        founders = fastest_first[: self.nursery.config.num_founders]
-        self.nursery.keep(founders)
-        for number in founders:
-            speed, design = self.screened[number], self.design_of(number)
-            log.info("founder %d: %.3f m/s with a random gait; %s", number, speed, design)
-        self.initial = self.nursery.family(founders, self.plan.num_initial)
+        """The first population: the fastest of the fastest lines and, if they are too few, descendants of theirs."""
+        lines = self._fastest_lines()
+        for line in lines:
+            log.info("founders: %.3f m/s with a random gait; %s", self.screened[line[0]], self.design_of(line[0]))
+        share = max(1, self.plan.num_initial // max(1, len(lines)))
+        fastest = [number for line in lines for number in line[:share]][: self.plan.num_initial]
+        self.nursery.keep(fastest)
+        self.initial = self.nursery.family(fastest, self.plan.num_initial)
 
     def steps_left(self, env_steps: int) -> int:
         """Control steps neither spent, nor reserved by orders under way, nor kept for the closing scores."""
@@ -316,7 +337,9 @@ class Evolution(Search):
                 self._failures_in_a_row = 0
         for number, reason in sorted(failed.items()):
             self.body_failed(number, f"screening: {reason}")
-        log.info("screening: %d of %d bodies have tried their gaits", len(self.screened), self.plan.num_screened)
+        if not self.contests.is_screening:
+            fastest = max(self.screened.values(), default=math.nan)
+            log.info("screening: %d of %d bodies, fastest %.3f m/s", self.tried, self.plan.num_screened, fastest)
         return Settlement()
 
     def _evaluation_failed(self, number: int, reason: str, wait: Wait | None) -> None:

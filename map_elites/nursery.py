@@ -122,10 +122,13 @@ class Nursery:
         """
         members = list(founders[:size])
         while len(members) < size:
-            members.append(self._child_of_one(members) if founders else self.random_newborn())
+            members.append(self.child_of(members if founders else ()))
         return members
 
-    def _child_of_one(self, numbers: Sequence[int]) -> int:
+    def child_of(self, numbers: Sequence[int]) -> int:
+        """Makes a child of any one of these newborns and returns its id; a random newborn if there is none."""
+        if not numbers:
+            return self.random_newborn()
         parent = self[numbers[int(self._rng.integers(len(numbers)))]]
         design = self._child([parent.design])
         return self.random_newborn() if design is None else self._take(design, (parent.id,))

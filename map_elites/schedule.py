@@ -10,6 +10,8 @@ from map_elites.config import EvaluationConfig, EvolutionConfig
 STEPS_PER_PLACE = 1250  # a shorter run has fewer places than configured, so that no single body eats it up
 STEPS_PER_INITIAL = 1250  # likewise for the first population
 SCREENING_SHARE = 0.15  # the screening before it takes at most this share of the run
+FIRST_ROUND, LATER_ROUND = 2, 8  # the first half of its bodies is random; children of theirs come in eighths
+FEWEST_IN_A_ROUND = 8  # so that all workers have something to do
 NEWBORN_SHARE_OF_RUN = 0.01  # a newborn's guaranteed steps are at most this share of the run
 FEWEST_NEWBORN_STEPS = 256  # two episodes
 ALONE_SHARE_OF_RUN = 0.125  # likewise for the whole budget of an individual that learns alone
@@ -29,7 +31,7 @@ class Plan:
         workers: Worker processes that the run can keep busy.
         places: Bodies that a worker rolls out at a time.
         newborn_places: Places of a worker for newborns; elites rehearse in the others.
-        num_screened: Random bodies that are screened before the warm-up; 0: none.
+        num_screened: Bodies that are screened before the warm-up; 0: none.
         screening_episodes: Gaits that each of them tries.
         num_initial: Bodies of the warm-up.
         warmup_steps: Length of the warm-up.
@@ -64,6 +66,11 @@ class Plan:
     def screening_steps(self) -> int:
         """Length of the screening."""
         return self.num_screened * self.screening_episodes * self.episode_steps
+
+    def screening_round(self, done: int) -> int:
+        """How many bodies the next round of the screening tries, when so many have been tried before."""
+        size = self.num_screened // LATER_ROUND if done else self.num_screened // FIRST_ROUND
+        return min(max(size, FEWEST_IN_A_ROUND), self.num_screened - done)
 
     @property
     def slack_steps(self) -> int:

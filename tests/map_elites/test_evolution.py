@@ -62,30 +62,53 @@ def test_the_warmup_is_no_longer_than_its_bodies_need_nor_than_its_share_of_the_
     assert make_evolution(6_000, **settings).plan.warmup_steps == 3_000
 
 
-def test_the_first_population_is_the_fastest_of_the_screening_and_its_descendants():
+def screen(evolution: Evolution, **settings) -> tuple[ToyWorkers, dict[int, float], dict[int, tuple[int, ...]]]:
+    """Plays a screening to its end; also returns the best speed and the parents of the bodies in it, by id."""
+    toy, speeds, parents = ToyWorkers(evolution, **settings), {}, {}
+    while not evolution.initial:
+        before = len(toy.seen)
+        assert toy.round()
+        toy.version -= 1  # when they were screened
+        for order in toy.seen[before:]:
+            good = set(order.bodies) - toy.fail
+            speeds |= {n: max(toy.play(n, seed)["speed_m_s"] for seed in order.seeds) for n in good}
+        toy.version += 1
+        parents |= {newborn.id: newborn.parent_ids for newborn in evolution.nursery}
+    return toy, speeds, parents
+
+
+def test_the_screening_goes_on_with_children_of_the_fastest():
     evolution = make_evolution(400_000, num_screened=40, screening_episodes=3, num_founders=2)
-    toy = ToyWorkers(evolution)
-    toy.round()
-    assert evolution.plan.screening_steps == toy.env_steps == 40 * 3 * 128 and not any(toy.mixes.values())
-    assert all(order.is_screening and len(order.seeds) == 3 for order in toy.seen)
-    toy.version = 1  # when they were screened
-    speeds = {n: max(toy.play(n, seed)["speed_m_s"] for seed in toy.seen[0].seeds) for n in range(40)}
-    toy.round()
-    first, second, *others = evolution.initial
-    parents = {newborn.id: newborn.parent_ids for newborn in evolution.nursery}
-    assert [speeds[first], speeds[second]] == sorted(speeds.values(), reverse=True)[:2]
-    assert set(parents) == set(evolution.initial) and len(evolution.initial) == 16
-    assert all(set(parents[number]) <= set(evolution.initial) and parents[number] for number in others)
+    toy, speeds, parents = screen(evolution)
+    assert [evolution.plan.screening_round(done) for done in (0, 20, 28, 36)] == [20, 8, 8, 4]
+    assert len(speeds) == 40 and sum(order.is_screening for order in toy.seen) == len(toy.seen)
+    assert evolution.plan.screening_steps == sum(len(o.bodies) * len(o.seeds) * 128 for o in toy.seen) == 40 * 3 * 128
+    assert not any(parents[n] for n in range(20)) and all(len(parents[n]) == 1 for n in range(20, 40))
+    assert {parents[n][0] for n in range(20, 28)} == set(sorted(range(20), key=lambda n: -speeds[n])[:2])
     assert not evolution.archive and evolution.counters.evaluations == 0
+
+
+def test_the_first_population_is_the_fastest_of_the_fastest_lines():
+    evolution = make_evolution(400_000, num_screened=64, screening_episodes=3, num_founders=2, num_initial_random=8)
+    _, speeds, parents = screen(evolution)
+    lines = {}
+    for number in sorted(speeds, key=lambda n: (-speeds[n], n)):
+        founder = number
+        while parents[founder]:
+            founder = parents[founder][0]
+        lines.setdefault(founder, []).append(number)
+    first, second = list(lines.values())[:2]
+    assert evolution.initial == [*first[:4], *second[:4]]
+    assert {newborn.id for newborn in evolution.nursery} == set(evolution.initial)
 
 
 def test_bodies_that_fail_in_the_screening_are_not_chosen():
     evolution = make_evolution(400_000, num_screened=20)
-    toy = ToyWorkers(evolution, fail=frozenset(range(1, 20)))
-    toy.round()
-    toy.fail = frozenset()
-    toy.round()
-    assert evolution.initial[0] == 0 and all(number >= 20 for number in evolution.initial[1:])
+    toy, speeds, _ = screen(evolution, fail=frozenset(range(1, 10)))
+    assert toy.seen and set(evolution.initial[: len(speeds)]) <= set(speeds) and not set(evolution.initial) & toy.fail
+    everybody = make_evolution(400_000, num_screened=20)
+    screen(everybody, fail=frozenset(range(20)))
+    assert len(everybody.initial) == 16 and min(everybody.initial) >= 20
 
 
 def test_the_screening_takes_a_small_share_of_a_short_run_and_none_of_a_very_short_one():
