@@ -16,7 +16,7 @@ from robogrammar_env.simulation import Simulation
 def fastest_by_gaits(designs: Sequence[RobotDesign], keep: int, *, seed: int, episodes: int = 8) -> list[RobotDesign]:
     """The `keep` designs that move fastest in MuJoCo in the best of a few random gaits, fastest first.
 
-    It is what a run's screening does, in this process.
+    It is what the first round of a run's screening does, in this process.
     """
     progress, speeds = Progress("screening", len(designs), "bodies"), {}
     for done, design in enumerate(designs, start=1):
