@@ -56,6 +56,7 @@ def _contest_state(evolution: Evolution) -> dict[str, Any]:
         "closed": evolution.closing and not evolution.is_busy,
         "initial": evolution.initial,
         "warming_up": evolution.warming_up,
+        "warmup_end": evolution.warmup_end,
     }
 
 
@@ -96,6 +97,7 @@ def _restore_contests(evolution: Evolution, state: Mapping[str, Any]) -> None:
     evolution.contests.orders = int(state["orders"])
     evolution.initial = [int(number) for number in state["initial"]]
     evolution.warming_up = bool(state["warming_up"])
+    evolution.warmup_end = int(state.get("warmup_end", evolution.warmup_end))  # none in older checkpoints
     if not evolution.initial:  # a screening begins anew
         evolution.nursery.keep([])
 

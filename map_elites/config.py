@@ -115,7 +115,7 @@ class EvolutionConfig:
 
     num_screened: int = option(
         256,
-        "shared: bodies that try random gaits at the start, half of them random, then children of the fastest; "
+        "shared: bodies that try random gaits at the start, random ones, then children of the fastest; "
         "0: the first population is random",
         low=0,
     )

@@ -45,6 +45,7 @@ class Evolution(Search):
         screened: Best speed, m/s, of the bodies that have tried random gaits, by id.
         tried: How many bodies were given random gaits to try.
         warming_up: The first population is being found, or trains; nobody is scored yet.
+        warmup_end: Control steps of the run at which that ends.
         initial: Ids of the first population; empty until it is found.
         closing: Nobody trains any more, elites and reserve are scored for the last time.
         reserve: Bodies that lost a contest, by id, the last one at the end. While the policy learns,
@@ -57,6 +58,7 @@ class Evolution(Search):
         self.waits: dict[int, dict[int, Wait]] = {}
         self.screened: dict[int, float] = {}
         self.tried = 0
+        self.warmup_end = self.plan.screening_steps + self.plan.warmup_steps
         self.warming_up = True
         self.initial: list[int] = []
         self.closing = False
@@ -81,8 +83,8 @@ class Evolution(Search):
         if self.warming_up and not self.initial:
             if self.tried < self.plan.num_screened:
                 return self._screen()
-            self._start_warmup()
-        if self.warming_up and env_steps >= self.plan.screening_steps + self.plan.warmup_steps:
+            self._start_warmup(env_steps)
+        if self.warming_up and env_steps >= self.warmup_end:
             self._end_warmup()
         resting = self.steps_left(env_steps) <= self.plan.slack_steps
         return [*self._train_commands(resting), *self._orders(env_steps)]
@@ -99,23 +101,30 @@ class Evolution(Search):
     def _fastest_lines(self) -> list[list[int]]:
         """The screened by the random body they descend from, fastest first; of the `num_founders` fastest lines."""
         lines: dict[int, list[int]] = {}
-        for number in sorted(self.screened, key=lambda number: (-self.screened[number], number)):
+        for number in sorted(self.screened, key=self._slowness):
             lines.setdefault(self._founder_of(number), []).append(number)
         return list(lines.values())[: self.nursery.config.num_founders]
 
+    def _slowness(self, number: int) -> tuple[float, int]:
+        """Sorts screened bodies, fastest first; of equal ones the older is first."""
+        return -self.screened[number], number
+
     def _founder_of(self, number: int) -> int:
         """The random body that a body of the screening descends from."""
-        while parents := self.nursery[number].parent_ids:
+        while (parents := self.nursery[number].parent_ids) and parents[0] in self.nursery:
             number = parents[0]
         return number
 
-    def _start_warmup(self) -> None:
-        """The first population: the fastest of the fastest lines and, if they are too few, descendants of theirs."""
+    def _start_warmup(self, env_steps: int) -> None:
+        """The first population: as many of each of the fastest lines, or descendants of theirs if they are too few."""
+        self.warmup_end = env_steps + self.plan.warmup_steps  # a screening that was cut short has been made again
         lines = self._fastest_lines()
         for line in lines:
-            log.info("founders: %.3f m/s with a random gait; %s", self.screened[line[0]], self.design_of(line[0]))
+            speed, design = self.screened[line[0]], self.design_of(line[0])
+            log.info("fastest of a line: %.3f m/s with a random gait; %s", speed, design)
         share = max(1, self.plan.num_initial // max(1, len(lines)))
-        fastest = [number for line in lines for number in line[:share]][: self.plan.num_initial]
+        spare = sorted((number for line in lines for number in line[share:]), key=self._slowness)
+        fastest = [*(number for line in lines for number in line[:share]), *spare][: self.plan.num_initial]
         self.nursery.keep(fastest)
         self.initial = self.nursery.family(fastest, self.plan.num_initial)
 
@@ -203,7 +212,7 @@ class Evolution(Search):
             if number in self.nursery:
                 self.nursery[number].training = False
                 self.contests.enter(number)
-        log.info("warm-up done: %d random bodies go into the archive's first contests", len(self.contests.waiting))
+        log.info("warm-up done: %d bodies go into the archive's first contests", len(self.contests.waiting))
 
     # -- what happened ---------------------------------------------------------------------------------------------
 

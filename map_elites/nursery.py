@@ -26,7 +26,7 @@ class Newborn:
     Attributes:
         id: Counter, unique within the run.
         design: What it is.
-        parent_ids: Elites that it was bred from.
+        parent_ids: Elites, or bodies of the screening, that it was bred from.
         steps: Control steps it has trained.
         training: It still has to train before it can be scored.
         recent: Values of its last training episodes.

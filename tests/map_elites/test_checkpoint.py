@@ -64,7 +64,7 @@ def test_a_screening_that_was_cut_short_begins_anew(tmp_path: Path):
     restore_or_fail(fresh, tmp_path, read_state(tmp_path), read_parted)
     assert len(fresh.nursery) == 0
     orders = fresh.commands(0)
-    assert orders and all(order.is_screening and min(order.bodies) >= 10 for order in orders)
+    assert orders and all(order.is_screening and min(order.bodies) >= evolution.nursery.born for order in orders)
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ import json
 import pytest
 
 from map_elites.archive import Archive
+from map_elites.checkpoint import restore_search, search_state
 from map_elites.config import EvaluationConfig, EvolutionConfig
 from map_elites.errors import RunFailedError
 from map_elites.evolution import MOST_RESERVES, Evolution, TrainCommand
 from map_elites.schedule import make_plan, update_size
 from map_elites.search import World
 from map_elites.variation import Variation
-from tests.map_elites.fakes import AXES, ToyWorkers, toy_space
+from tests.map_elites.fakes import AXES, ToyWorkers, read_parted, toy_space
 
 
 def make_evolution(total_steps: int = 60_000, workers: int = 2, seed: int = 0, **settings) -> Evolution:
@@ -100,6 +101,29 @@ def test_the_first_population_is_the_fastest_of_the_fastest_lines():
     first, second = list(lines.values())[:2]
     assert evolution.initial == [*first[:4], *second[:4]]
     assert {newborn.id for newborn in evolution.nursery} == set(evolution.initial)
+
+
+def test_a_first_population_that_its_lines_do_not_share_evenly_has_only_tried_bodies():
+    evolution = make_evolution(400_000, num_screened=64, screening_episodes=3, num_founders=3, num_initial_random=8)
+    _, speeds, _ = screen(evolution)
+    assert len(evolution.initial) == len(set(evolution.initial)) == 8 and set(evolution.initial) <= set(speeds)
+
+
+def test_a_screening_that_was_cut_short_does_not_shorten_the_warmup():
+    evolution = make_evolution(400_000, num_screened=64, screening_episodes=3)
+    toy = ToyWorkers(evolution)
+    for _ in range(3):
+        assert toy.round()
+    again = make_evolution(400_000, num_screened=64, screening_episodes=3)
+    restore_search(again, json.loads(json.dumps(search_state(evolution))), read_parted)
+    repeated = ToyWorkers(again)
+    repeated.env_steps = started = toy.env_steps
+    while not again.initial:
+        assert repeated.round()
+    assert again.warmup_end == started + again.plan.screening_steps + again.plan.warmup_steps
+    later = make_evolution(400_000, num_screened=64, screening_episodes=3)
+    restore_search(later, json.loads(json.dumps(search_state(again))), read_parted)
+    assert later.warmup_end == again.warmup_end and later.initial == again.initial
 
 
 def test_bodies_that_fail_in_the_screening_are_not_chosen():
