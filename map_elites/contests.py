@@ -124,9 +124,7 @@ class Contests:
         """Has bodies move by random gaits, a few bodies an order, so that all workers have their share."""
         seeds = screening_seeds(self.run_seed, self.plan.screening_episodes, self.plan.terrains)
         size = max(1, len(bodies) // (SCREENING_ORDERS * self.plan.workers))
-        return [
-            self._send(bodies[start : start + size], seeds, is_screening=True) for start in range(0, len(bodies), size)
-        ]
+        return [self._send(part, seeds, is_screening=True) for part in shared_out(bodies, size)]
 
     def _give(self, bodies: Iterable[int], episodes: int) -> EvaluationOrder:
         """Sends bodies to be scored on seeds of their own."""
@@ -173,9 +171,9 @@ class Contests:
         self.waiting.pop(number, None)
 
 
-def shared_out(bodies: Sequence[int]) -> list[Sequence[int]]:
-    """Bodies in parts so small that all workers are done with them at about the same time."""
-    return [bodies[start : start + BODIES_TO_SHARE] for start in range(0, len(bodies), BODIES_TO_SHARE)]
+def shared_out(bodies: Sequence[int], size: int = BODIES_TO_SHARE) -> list[Sequence[int]]:
+    """Bodies in parts of `size`, so small that all workers are done with them at about the same time."""
+    return [bodies[start : start + size] for start in range(0, len(bodies), size)]
 
 
 def oldest_scores_first(archive: Archive) -> list[Elite]:

@@ -99,7 +99,7 @@ class Evolution(Search):
         )
 
     def _fastest_lines(self) -> list[list[int]]:
-        """The screened by the random body they descend from, fastest first; of the `num_founders` fastest lines."""
+        """Screened bodies by their line of descent, fastest first; only the `num_founders` fastest lines."""
         lines: dict[int, list[int]] = {}
         for number in sorted(self.screened, key=self._slowness):
             lines.setdefault(self._founder_of(number), []).append(number)
@@ -111,7 +111,7 @@ class Evolution(Search):
 
     def _founder_of(self, number: int) -> int:
         """The random body that a body of the screening descends from."""
-        while (parents := self.nursery[number].parent_ids) and parents[0] in self.nursery:
+        while parents := self.nursery[number].parent_ids:
             number = parents[0]
         return number
 

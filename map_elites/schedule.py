@@ -10,8 +10,9 @@ from map_elites.config import EvaluationConfig, EvolutionConfig
 STEPS_PER_PLACE = 1250  # a shorter run has fewer places than configured, so that no single body eats it up
 STEPS_PER_INITIAL = 1250  # likewise for the first population
 SCREENING_SHARE = 0.15  # the screening before it takes at most this share of the run
-FIRST_ROUND, LATER_ROUND = 2, 8  # the first half of its bodies is random; children of theirs come in eighths ...
-SCREENED_BY_A_WORKER = 4  # ... but at least so many at a time for each worker, for a round ends when all are back
+FIRST_ROUND_SHARE = 0.5  # of its bodies, random ones; then come children of theirs, ...
+LATER_ROUND_SHARE = 0.125  # ... so many at a time, ...
+SCREENED_BY_A_WORKER = 4  # ... but at least so many for each worker, for a round ends when all are back
 NEWBORN_SHARE_OF_RUN = 0.01  # a newborn's guaranteed steps are at most this share of the run
 FEWEST_NEWBORN_STEPS = 256  # two episodes
 ALONE_SHARE_OF_RUN = 0.125  # likewise for the whole budget of an individual that learns alone
@@ -69,7 +70,7 @@ class Plan:
 
     def screening_round(self, done: int) -> int:
         """How many bodies the next round of the screening tries, when so many have been tried before."""
-        size = self.num_screened // LATER_ROUND if done else self.num_screened // FIRST_ROUND
+        size = int(self.num_screened * (LATER_ROUND_SHARE if done else FIRST_ROUND_SHARE))
         return min(max(size, SCREENED_BY_A_WORKER * self.workers), self.num_screened - done)
 
     @property
