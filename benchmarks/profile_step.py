@@ -22,10 +22,11 @@ import torch
 import yaml
 from common.bodies import BODIES, read_designs
 from common.options import parse_settings
+from common.rollouts import lone_worker
 from throughput import DEFAULTS
 
 from map_elites.config import build, merge, nest
-from map_elites.trainer.bodies import body_spec, make_body, observation_spec
+from map_elites.trainer.bodies import observation_spec
 from map_elites.trainer.settings import TrainConfig
 from robogrammar_env import simulation
 from robogrammar_env.behaviour import EpisodeRecord
@@ -36,7 +37,6 @@ from shared_ppo.batch import Prepared
 from shared_ppo.experience import ExperienceWriter, SharedExperienceBuffer
 from shared_ppo.lanes import LaneKeeper
 from shared_ppo.learner import SharedPPOTrainer
-from shared_ppo.messages import TrainOrder
 from shared_ppo.optimizer import FlatAdam
 from shared_ppo.recording import Recording
 from shared_ppo.rollout import RolloutWorker
@@ -74,19 +74,6 @@ class Stopwatch:
         return seconds
 
 
-class NoWatch:
-    """Nobody watches this worker."""
-
-    def entering(self, body_id: int) -> None:
-        """Ignored."""
-
-    def left(self) -> None:
-        """Ignored."""
-
-    def count_step(self) -> None:
-        """Ignored."""
-
-
 def watch_parts(watch: Stopwatch, engine: str) -> None:
     """Names the parts, in the order of the table."""
     kind = ENGINES[engine]()
@@ -121,9 +108,7 @@ def profile(config: TrainConfig, *, num_bodies: int, rounds: int) -> dict[str, f
     watch = Stopwatch()
     watch_parts(watch, config.environment.engine)
     trainer = SharedPPOTrainer(spec, shared)
-    worker = RolloutWorker(0, make_body, spec, shared, seeds=(0,), watch=NoWatch())
-    designs = read_designs(BODIES)[:num_bodies]
-    worker.train(TrainOrder(tuple(body_spec(number, design, config) for number, design in enumerate(designs))))
+    worker = lone_worker(config, read_designs(BODIES)[:num_bodies])
     buffer = SharedExperienceBuffer(segment_layout(spec, shared), shared.experience)
     writer, found = buffer.writer(0, 1), []
     for _ in range(rounds + 1):

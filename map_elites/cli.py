@@ -26,7 +26,7 @@ from map_elites.errors import Interrupted, RunFailedError, UserError
 if TYPE_CHECKING:
     from map_elites.trainer import MAPElitesEvolutionTrainer
 
-RESUMABLE = ("total_steps", "max_workers", "log_file")  # flags that may change when a run is taken up again
+RESUMABLE = ("total_steps", "max_workers", "device", "log_file")  # flags that may change when a run is taken up again
 ON_FINISHED_RUNS = {  # what is done with a finished run -> training flags that mean something there
     "evaluate": ("terrain", "engine", "seed", "max_workers", "set"),
     "replay": ("terrain", "engine", "seed", "set"),
@@ -91,6 +91,9 @@ def make_parser() -> Parser:
         "--training-engine", metavar="NAME", help="physics engine that trains (default: mujoco if it is installed)"
     )
     run.add_argument("--mode", metavar="sync|async", help="sync is reproducible: same seed, same archive")
+    run.add_argument(
+        "--device", metavar="auto|cpu|cuda", help="where the shared policy learns (default: GPU if usable)"
+    )
     run.add_argument("--log-file", metavar="FILE", help="second copy of the log (default: ./training.log)")
     run.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="any other setting of the config")
     plot = parser.add_argument_group("with --plot")
@@ -208,6 +211,8 @@ def _check_training_flags(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> int:
     from map_elites.trainer import MAPElitesEvolutionTrainer, load_config
 
+    if arguments.train_independent and arguments.device:
+        raise UserError("--device means nothing with --train-independent: each policy learns on a core of its own")
     config = load_config(arguments.config, overrides(arguments))
     return _run(MAPElitesEvolutionTrainer(config))
 

@@ -225,6 +225,7 @@ FLAGS = {  # flag -> setting
     "engine": "environment.engine",
     "training_engine": "environment.training_engine",
     "mode": "run.mode",
+    "device": "ppo.device",
     "log_file": "run.log_file",
 }
 

@@ -106,10 +106,9 @@ class Prepared:
     targets: Tensor
     weights: Tensor
 
-    def at(self, steps: np.ndarray) -> Prepared:
+    def at(self, steps: Tensor) -> Prepared:
         """The same segments at some of their steps: (K,) indices."""
-        index = torch.from_numpy(steps).to(self.valid.device)
-        cut = {name: getattr(self, name).index_select(dim, index) for name, dim in self._TIME_DIMENSION.items()}
+        cut = {name: getattr(self, name).index_select(dim, steps) for name, dim in self._TIME_DIMENSION.items()}
         return replace(self, **cut)
 
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
+from shared_ppo.device import describe_device
 from shared_ppo.errors import SharedPPOError
 from shared_ppo.run_state import LearnerImage
+
+
+class Newborn(NamedTuple):
+    """A learner made elsewhere, and a description of the device it will work on."""
+
+    image: LearnerImage
+    device: str
 
 
 def new_learner(spec: ObservationSpec, config: SharedPPOConfig, seed: int, state: bytes | None) -> LearnerImage:
@@ -32,7 +40,7 @@ def new_learner(spec: ObservationSpec, config: SharedPPOConfig, seed: int, state
 
 def new_learner_elsewhere(
     context: Any, spec: ObservationSpec, config: SharedPPOConfig, seed: int, state: bytes | None
-) -> LearnerImage:
+) -> Newborn:
     """Does `new_learner` in another process.
 
     Raises:
@@ -58,6 +66,7 @@ def new_learner_elsewhere(
 def _answer(pipe: Connection, spec: ObservationSpec, config: SharedPPOConfig, seed: int, state: bytes | None) -> None:
     """Sends a new learner, or why there is none."""
     try:
-        pipe.send(new_learner(spec, config, seed, state))
+        image = new_learner(spec, config, seed, state)
+        pipe.send(Newborn(image, describe_device(config.ppo.device)))
     except (ValueError, SharedPPOError) as error:
         pipe.send(error)

@@ -121,8 +121,8 @@ class PPOConfig:
         reward_scaling: divide rewards by the running standard deviation of the discounted return.
         max_policy_lag: segments older than this many versions are dropped.
         max_weight: truncation of the importance weights of stale data.
-        joint_groups: bodies are padded to the most joints of their group; more groups, less padding.
-        device: "auto", "cpu" or "cuda".
+        joint_groups: on a CPU, bodies are padded to the most joints of their group; more groups, less padding.
+        device: "cpu", "cuda", or "auto": a GPU where torch can use one.
         threads: CPU threads of the learner; from two on, actor and critic learn side by side with half of them each.
     """
 

@@ -17,6 +17,8 @@ from shared_ppo import checkpoint, losses
 from shared_ppo.action import augmented_spec, make_action_space
 from shared_ppo.batch import Group, Prepared, ReturnScale, make_groups
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
+from shared_ppo.cuda_graphs import CapturedFunction
+from shared_ppo.device import pick_device
 from shared_ppo.errors import CheckpointError
 from shared_ppo.optimizer import FlatAdam
 from shared_ppo.policy import Actor, BodyCode, Critic, FlatParameters, make_actor
@@ -25,14 +27,8 @@ from shared_ppo.segment import Segment
 
 _log = logging.getLogger(__name__)
 _POLICY_METRICS = ("policy_loss", "entropy", "kl", "clip_fraction")
-_PASS_STEPS = 1024  # control steps at a time in the pass without gradients: what fits into the cache is faster
-
-
-def pick_device(name: str) -> torch.device:
-    """Returns the device that "auto", "cpu" or "cuda" stands for."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+_PASS_STEPS = {"cpu": 1024, "cuda": 65536}
+"""Control steps at a time in the pass without gradients: what fits into a CPU's cache is faster."""
 
 
 class _Sums:
@@ -137,7 +133,8 @@ class SharedPPOTrainer:
     def _learn(self, segments: Sequence[Segment]) -> dict[str, float]:
         """Scales rewards, prepares advantages, and runs the epochs."""
         ppo = self.config.ppo
-        groups = make_groups(segments, ppo.joint_groups, self.device)
+        num_groups = ppo.joint_groups if self.device.type == "cpu" else 1  # a GPU pads faster than it starts kernels
+        groups = make_groups(segments, num_groups, self.device)
         if ppo.reward_scaling:
             self.return_scale.update(np.concatenate([segment.running_return for segment in segments]))
             for group in groups:
@@ -153,7 +150,7 @@ class SharedPPOTrainer:
     def _prepare(self, group: Group) -> Prepared:
         """One pass with the current weights: values, proximal log-probabilities, advantages, weights."""
         ppo = self.config.ppo
-        width = max(1, _PASS_STEPS // group.rows.shape[1])
+        width = max(1, _PASS_STEPS[self.device.type] // group.rows.shape[1])
         parts = [group.some(slice(start, start + width)) for start in range(0, len(group.rows), width)]
         critic = self._beside(lambda: torch.cat([self._row_values(part) for part in parts]))
         log_prob = torch.cat([self._log_prob(part)[0] for part in parts])
@@ -228,33 +225,52 @@ class SharedPPOTrainer:
         longest = max(part.valid.shape[1] for part in prepared)
         valid = [part.valid.sum(dim=0).cpu().numpy() for part in prepared]
         num_minibatches = min(longest, max(1, round(num_steps / ppo.minibatch_size)))
+        gradient = self._gradient_of(prepared)
         for epoch in range(ppo.epochs):
             orders = [self._rng.permutation(part.valid.shape[1]) for part in prepared]
             slices = [np.array_split(order, num_minibatches) for order in orders]
             for number in range(num_minibatches):
-                minibatch = [part.at(cut[number]) for part, cut in zip(prepared, slices, strict=True)]
-                num_valid = float(sum(steps[cut[number]].sum() for steps, cut in zip(valid, slices, strict=True)))
-                if not self._gradient_step(minibatch, num_valid, sums):
+                cuts = [cut[number] for cut in slices]
+                num_valid = float(sum(steps[cut].sum() for steps, cut in zip(valid, cuts, strict=True)))
+                if not self._gradient_step(gradient, cuts, num_valid, sums):
                     return sums.means() | {"epochs_done": epoch + number / num_minibatches}
         return sums.means() | {"epochs_done": float(ppo.epochs)}
 
-    def _gradient_step(self, minibatch: Sequence[Prepared], num_valid: float, sums: _Sums) -> bool:
+    def _gradient_of(self, prepared: Sequence[Prepared]) -> Callable[..., Tensor]:
+        """A function that makes the gradient of a minibatch, and returns what `_minibatch_gradient` does.
+
+        It takes the number of real steps (), then, for each group, the indices (K,) of the time steps to use. On a
+        GPU it is captured: a small network's time goes into launching its kernels one by one.
+        """
+
+        def gradient(num_valid: Tensor, *cuts: Tensor) -> Tensor:
+            return self._minibatch_gradient([part.at(cut) for part, cut in zip(prepared, cuts, strict=True)], num_valid)
+
+        return gradient if self.device.type == "cpu" else CapturedFunction(gradient)
+
+    def _minibatch_gradient(self, minibatch: Sequence[Prepared], num_valid: Tensor) -> Tensor:
+        """Sets the gradient of a minibatch of `num_valid` real steps; returns policy metrics, value loss and its norm.
+
+        Actor and critic have no parameter in common, so that their gradients are made side by side.
+        """
+        self.flat.zero_grad()
+        critic = self._beside(lambda: _descend(self._value_loss(part, num_valid) for part in minibatch))
+        policy_metrics = _descend(self._policy_loss(part, num_valid) for part in minibatch)
+        return torch.cat([policy_metrics, critic.result(), self.flat.gradient.norm()[None]])
+
+    def _gradient_step(
+        self, gradient_of: Callable[..., Tensor], cuts: Sequence[np.ndarray], num_valid: float, sums: _Sums
+    ) -> bool:
         """One step of Adam on `num_valid` real steps; False if the policy has already moved too far for another one.
 
-        Actor and critic have no parameter in common, so that their gradients are made side by side. Numbers come from
-        the device once, all together: each look at one would wait for everything before it.
+        Numbers come from the device once, all together: each look at one would wait for everything before it.
         """
         self.while_learning()
         ppo = self.config.ppo
         if num_valid == 0:
             return True
-        self.flat.zero_grad()
-        critic = self._beside(lambda: _descend(self._value_loss(part, num_valid) for part in minibatch))
-        policy_metrics = _descend(self._policy_loss(part, num_valid) for part in minibatch)
-        value_loss = critic.result()
-        gradient = self.flat.vector.grad
-        assert gradient is not None
-        *numbers, norm = torch.cat([policy_metrics, value_loss, gradient.norm()[None]]).tolist()
+        indices = [torch.from_numpy(cut).to(self.device) for cut in cuts]
+        *numbers, norm = gradient_of(torch.tensor(num_valid, device=self.device), *indices).tolist()
         metrics = dict(zip((*_POLICY_METRICS, "value_loss"), numbers, strict=True))
         metrics["loss"] = (
             metrics["policy_loss"]
@@ -268,8 +284,8 @@ class SharedPPOTrainer:
             self.skipped_steps += 1
             _log.warning("skipped a gradient step: loss %s, gradient norm %s", metrics["loss"], norm)
             return True
-        gradient.mul_(min(1.0, ppo.max_grad_norm / (norm + 1e-6)))
-        self.optimizer.step(self.flat.vector, gradient)
+        self.flat.gradient.mul_(min(1.0, ppo.max_grad_norm / (norm + 1e-6)))
+        self.optimizer.step(self.flat.vector, self.flat.gradient)
         sums.add(num_valid, grad_norm=norm)
         return True
 
@@ -281,7 +297,7 @@ class SharedPPOTrainer:
         done.set_result(call())
         return done
 
-    def _policy_loss(self, part: Prepared, num_valid: float) -> tuple[Tensor, Tensor]:
+    def _policy_loss(self, part: Prepared, num_valid: Tensor) -> tuple[Tensor, Tensor]:
         """The actor's loss on one group as its share of the minibatch mean, and its metrics, likewise shares."""
         ppo = self.config.ppo
         log_prob, log_std = self._log_prob(part)
@@ -296,7 +312,7 @@ class SharedPPOTrainer:
         clip_fraction = (clipped * part.valid).sum() / num_valid
         return loss, torch.stack([policy_loss, entropy, kl, clip_fraction]).detach()
 
-    def _value_loss(self, part: Prepared, num_valid: float) -> tuple[Tensor, Tensor]:
+    def _value_loss(self, part: Prepared, num_valid: Tensor) -> tuple[Tensor, Tensor]:
         """The critic's loss on one group as its share of the minibatch mean, and its unweighted value, likewise."""
         errors = self.critic(self._encode(self.critic, part), part.joints, part.globals) - part.targets
         value_loss = 0.5 * (errors.square() * part.valid).sum() / num_valid

@@ -230,25 +230,24 @@ class FlatParameters:
     So a whole set of weights is copied, sent or optimised as one array.
 
     Attributes:
-        vector: (P,) float32 parameter with a gradient of its own.
+        vector: (P,) float32.
+        gradient: (P,) of the vector.
     """
 
     def __init__(self, *modules: nn.Module) -> None:
         parameters = [parameter for module in modules for parameter in module.parameters()]
-        flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
-        self.vector = nn.Parameter(flat)
-        self.vector.grad = torch.zeros_like(flat)
+        self.vector = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
+        self.gradient = torch.zeros_like(self.vector)
         start = 0
         for parameter in parameters:
             end = start + parameter.numel()
-            parameter.data = flat[start:end].view_as(parameter)
-            parameter.grad = self.vector.grad[start:end].view_as(parameter)
+            parameter.data = self.vector[start:end].view_as(parameter)
+            parameter.grad = self.gradient[start:end].view_as(parameter)
             start = end
 
     def zero_grad(self) -> None:
         """Sets all gradients to 0 in place, so that they stay views."""
-        assert self.vector.grad is not None
-        self.vector.grad.zero_()
+        self.gradient.zero_()
 
     def load(self, values: Tensor) -> None:
         """Copies (P,) values over all parameters."""

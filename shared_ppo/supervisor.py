@@ -121,7 +121,8 @@ class ProcessSupervisor(RunView):
         start = Start.read(checkpoint)
         self._context = process_context(preload)
         newborn = new_learner_elsewhere(self._context, spec, config, seed, start.learner)
-        self._run = RunState(self._context, num_workers, newborn, start)
+        _log.info("the learner works on %s", newborn.device)
+        self._run = RunState(self._context, num_workers, newborn.image, start)
         self._first_version = self._run.weights.version
         self._workers = [_WorkerRecord() for _ in range(num_workers)]
         self._learner: Child

@@ -98,12 +98,12 @@ def _train(job: Job, config: TrainConfig, on_steps: Callable[[int], None]) -> An
 def alone_settings(config: TrainConfig, steps: int) -> SharedPPOConfig:
     """The learner's settings, with updates and segments that fit an individual's budget.
 
-    It has one thread, because there is such a process on every core.
+    It has one thread and no GPU, because there is such a process on every core.
     """
     interval = update_size(max(config.experience.update_interval, config.experience.min_batch_size), steps)
     segment = max(1, min(config.experience.segment_length, interval // COPIES, steps // (10 * COPIES)))
     experience = replace(config.experience, min_batch_size=interval, update_interval=interval, segment_length=segment)
-    ppo = replace(config.shared_ppo.ppo, threads=1)
+    ppo = replace(config.shared_ppo.ppo, threads=1, device="cpu")
     return replace(config.shared_ppo, experience=experience, ppo=ppo)
 
 

@@ -27,6 +27,7 @@ from map_elites.trainer.bodies import describe, design_space, read_design
 from map_elites.trainer.settings import TrainConfig, config_from, load_config, modernise
 from map_elites.variation import Variation
 from shared_ppo.checkpoint import read as read_policy
+from shared_ppo.device import gpu_is_usable
 from shared_ppo.errors import SharedPPOError
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class MAPElitesEvolutionTrainer:
             Interrupted: A signal ended it; a checkpoint is written.
             OSError: The disk is full, or a file cannot be written.
         """
+        self._check_device()
         folder = self.folder = self._resume or self._make_folder()
         with folder.claimed():
             return self._run_claimed(folder)
@@ -157,6 +159,13 @@ class MAPElitesEvolutionTrainer:
             finally:
                 parts.crew.stop()
                 reporter.close()
+
+    def _check_device(self) -> None:
+        if self.config.shared_ppo.ppo.device == "cuda" and not gpu_is_usable():
+            raise UserError(
+                "--device cuda (ppo.device): PyTorch finds no GPU that it can use here; wants a driver and a CUDA build"
+                " of PyTorch, or --device cpu or auto"
+            )
 
     def _make_folder(self) -> RunFolder:
         run = self.config.run
@@ -339,7 +348,7 @@ def stored_config(folder: RunFolder) -> TrainConfig:
 
 
 def open_run(path: Path) -> tuple[RunFolder, TrainConfig, Archive]:
-    """Folder, settings and archive of an earlier run.
+    """Folder, settings and archive of an earlier run, whose policy only acts from now on, so that it needs no GPU.
 
     Raises:
         UserError: Not a run folder.
@@ -348,6 +357,7 @@ def open_run(path: Path) -> tuple[RunFolder, TrainConfig, Archive]:
     """
     folder = open_folder(path)
     config = stored_config(folder)
+    config = replace(config, ppo=replace(config.ppo, device="cpu"))
     try:
         archive = load_archive(folder.archive_path, axes=config.archive.axes(), read_design=read_design)
     except FileNotFoundError:

@@ -40,6 +40,8 @@ BAD = [
     (("--train-shared", "--total-steps", "nan"), "run.total_steps"),
     (("--train-shared", "--max-workers", "0"), "run.max_workers: must be in"),
     (("--train-shared", "--mode", "fast"), "run.mode: wants one of async, sync; got 'fast'"),
+    (("--train-shared", "--device", "gpu"), "device must be one of auto, cpu, cuda, got 'gpu'"),
+    (("--train-independent", "--device", "cuda"), "--device means nothing with --train-independent"),
     (("--train-shared", "--terrain", "flatt"), "unknown terrain 'flatt', did you mean 'flat'?"),
     (("--train-shared", "--engine", "bullet"), "unknown engine 'bullet'"),
     (("--train-shared", "--training-engine", "mojoco"), "engine 'mojoco', did you mean 'mujoco'?"),
@@ -82,6 +84,13 @@ BAD = [
 def test_bad_command_line_is_exit_code_2_and_touches_nothing(capsys, tmp_path: Path, argv, message):
     code, text = complaint(capsys, *argv)
     assert code == 2 and message in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_made(capsys, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    code, text = complaint(capsys, "--train-shared", "--device", "cuda")
+    assert code == 2 and "--device cuda (ppo.device): PyTorch finds no GPU that it can use here" in text
     assert list(tmp_path.iterdir()) == []
 
 
@@ -174,8 +183,8 @@ def test_help_names_every_flag(capsys):
     text = capsys.readouterr().out
     assert caught.value.code == 0
     for flag in ("--train-shared", "--train-independent", "--config", "--results-dir", "--run-name", "--seed",
-                 "--max-workers", "--total-steps", "--terrain", "--engine", "--mode", "--resume", "--log-file",
-                 "--evaluate", "--plot", "--axes"):  # fmt: skip
+                 "--max-workers", "--total-steps", "--terrain", "--engine", "--mode", "--device", "--resume",
+                 "--log-file", "--evaluate", "--plot", "--axes"):  # fmt: skip
         assert flag in text
 
 

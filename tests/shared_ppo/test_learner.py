@@ -13,6 +13,7 @@ from helpers import body, learner_and_segments, small_config, worker
 
 from shared_ppo.birth import new_learner
 from shared_ppo.config import ActionConfig, PolicyConfig, PPOConfig
+from shared_ppo.device import describe_device, pick_device
 from shared_ppo.errors import SharedPPOError
 from shared_ppo.learner import SharedPPOTrainer
 from shared_ppo.segment import Segment
@@ -73,7 +74,7 @@ def test_fresh_data_gives_textbook_ppo() -> None:
     expected = textbook_step(trainer, segments)
     trainer.update(segments)
     assert expected.norm() > 1e-3
-    assert torch.allclose(trainer.flat.vector.grad, expected, atol=1e-6)
+    assert torch.allclose(trainer.flat.gradient, expected, atol=1e-6)
 
 
 def test_ratio_per_joint_starts_with_the_same_gradient() -> None:
@@ -83,7 +84,7 @@ def test_ratio_per_joint_starts_with_the_same_gradient() -> None:
         ppo = PPOConfig(epochs=1, minibatch_size=10**6, ratio=ratio, target_kl=0, device="cpu")
         trainer, segments = learner_and_segments(small_config(ppo=ppo), body(1, num_joints=2), body(2, num_joints=4))
         trainer.update(segments)
-        gradients.append(trainer.flat.vector.grad.clone())
+        gradients.append(trainer.flat.gradient.clone())
     assert torch.allclose(*gradients, atol=1e-6)
 
 
@@ -186,3 +187,45 @@ def test_network_that_does_not_fit_into_memory_is_one_clear_error():
     config = small_config(policy=PolicyConfig(core_dim=10**9))
     with pytest.raises(SharedPPOError, match="the learner cannot be made"):
         new_learner(SPEC, config, 0, None)
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu"])
+def test_a_device_is_always_found(name: str) -> None:
+    """ "auto" takes a GPU where torch can use one."""
+    wanted = "cuda" if name == "auto" and torch.cuda.is_available() else "cpu"
+    assert pick_device(name).type == wanted
+    assert ("GPU" in describe_device(name)) == (wanted == "cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU and a CUDA build of PyTorch")
+class TestGPU:
+    """The same update on a GPU, where gradients come from captured graphs."""
+
+    def update_on(self, device: str, *, updates: int = 1, **ppo: object) -> SharedPPOTrainer:
+        """A learner after updates on the same fresh segments."""
+        config = small_config(ppo=replace(small_config().ppo, **ppo))
+        bodies = [body(number, num_joints=number, horizon=9) for number in (1, 3, 5)]
+        start, segments = learner_and_segments(config, *bodies)
+        trainer = SharedPPOTrainer(SPEC, replace(config, ppo=replace(config.ppo, device=device)))
+        trainer.load_state(*start.state())
+        for _ in range(updates):
+            trainer.update([replace(segment, policy_version=trainer.version) for segment in segments])
+        return trainer
+
+    def test_one_step_is_that_of_the_cpu(self) -> None:
+        """The gradient of a whole batch agrees to float32."""
+        on_cpu, on_gpu = (self.update_on(device, epochs=1, minibatch_size=10**6) for device in ("cpu", "cuda"))
+        difference = (on_gpu.flat.gradient.cpu() - on_cpu.flat.gradient).norm() / on_cpu.flat.gradient.norm()
+        assert on_gpu.flat.gradient.is_cuda and difference < 1e-4
+
+    def test_many_steps_stay_close_to_those_of_the_cpu(self) -> None:
+        """Several minibatches, of two shapes, and updates: a replay reads what it is given, not what was captured."""
+        on_cpu, on_gpu = (self.update_on(device, updates=3, minibatch_size=30) for device in ("cpu", "cuda"))
+        start = SharedPPOTrainer(SPEC, on_cpu.config)
+        moved = np.linalg.norm(on_cpu.actor_vector() - start.actor_vector())
+        assert np.linalg.norm(on_gpu.actor_vector() - on_cpu.actor_vector()) < 0.02 * moved
+
+    def test_it_is_reproducible(self) -> None:
+        """Bit by bit, as sync mode promises."""
+        first, second = (self.update_on("cuda", updates=3).actor_vector() for _ in range(2))
+        assert np.array_equal(first, second)

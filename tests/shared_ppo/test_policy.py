@@ -122,7 +122,7 @@ def test_parameters_are_views_of_one_vector() -> None:
     mean.sum().backward()
     mean, _ = act(actor, *inputs(3))
     mean.sum().backward()
-    assert flat.vector.grad.norm() > 0
-    assert torch.equal(torch.cat([p.grad.reshape(-1) for p in actor.parameters()]), flat.vector.grad)
+    assert flat.gradient.norm() > 0
+    assert torch.equal(torch.cat([p.grad.reshape(-1) for p in actor.parameters()]), flat.gradient)
     flat.zero_grad()
     assert all(float(parameter.grad.abs().sum()) == 0 for parameter in actor.parameters())
