@@ -126,9 +126,9 @@ class PPOConfig:
         threads: CPU threads of the learner; from two on, actor and critic learn side by side with half of them each.
     """
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     decay_updates: int = 25
-    epochs: int = 5
+    epochs: int = 3
     minibatch_size: int = 512
     clip: float = 0.2
     ratio: str = "body"
