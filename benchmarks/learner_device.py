@@ -28,6 +28,8 @@ from map_elites.run_folder import check_writable
 from map_elites.trainer.bodies import observation_spec
 from map_elites.trainer.settings import TrainConfig
 from shared_ppo.config import ObservationSpec, SharedPPOConfig
+from shared_ppo.device import pick_device
+from shared_ppo.errors import SharedPPOError
 from shared_ppo.learner import SharedPPOTrainer
 from shared_ppo.segment import Segment
 
@@ -53,14 +55,18 @@ def parse_place(text: str) -> Place:
     """A place from "cuda" or "cpu:THREADS".
 
     Raises:
-        UserError: It is neither, or this machine or build of torch has no GPU.
+        UserError: It is neither, or no GPU works here.
     """
+    if text == "cuda":
+        try:
+            pick_device("cuda")
+        except SharedPPOError as error:
+            raise UserError(f"--devices cuda: {error}") from None
+        return Place("cuda", 1)
     device, _, threads = text.partition(":")
-    if device not in ("cpu", "cuda") or not (threads or "1").isdecimal():
-        raise UserError(f"--devices {text}: wants cuda or cpu:THREADS")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--devices cuda: there is no GPU here, or torch was built without CUDA")
-    return Place(device, int(threads or 1))
+    if device != "cpu" or not threads.isdecimal() or int(threads) < 1:
+        raise UserError(f"--devices {text}: wants cuda or cpu:THREADS, such as cpu:2")
+    return Place("cpu", int(threads))
 
 
 def roll_out(config: TrainConfig, *, num_bodies: int, copies: int, weights: SharedPPOTrainer) -> list[Segment]:
@@ -75,7 +81,7 @@ def roll_out(config: TrainConfig, *, num_bodies: int, copies: int, weights: Shar
 
 
 def seconds_of_updates(learner: SharedPPOTrainer, segments: list[Segment], repeats: int) -> list[float]:
-    """Seconds of updates that all start from the learner's present state; a first one does not count."""
+    """Seconds of whole updates that all start from the learner's present state; a first one does not count."""
     state = learner.state()
     seconds = []
     for _ in range(repeats + 1):
@@ -84,8 +90,10 @@ def seconds_of_updates(learner: SharedPPOTrainer, segments: list[Segment], repea
     return seconds[1:]
 
 
-def whole_gradient(place: Place, spec: ObservationSpec, config: SharedPPOConfig, segments: list[Segment]) -> Any:
-    """Gradient of a batch as one minibatch, (P,) on the CPU."""
+def whole_gradient(
+    place: Place, spec: ObservationSpec, config: SharedPPOConfig, segments: list[Segment]
+) -> torch.Tensor:
+    """Gradient of a batch as one minibatch, clipped to `max_grad_norm`, (P,) on the CPU."""
     learner = place.learner(spec, config, epochs=1, minibatch_size=10**9)
     learner.update(segments)
     return learner.flat.gradient.cpu()
@@ -134,7 +142,7 @@ def main() -> None:
         wanted = whole_gradient(places[0], spec, shared, segments)
         for place in places:
             found = whole_gradient(place, spec, shared, segments)
-            seconds = seconds_of_updates(place.learner(spec, shared), segments, options.repeats)
+            seconds = seconds_of_updates(place.learner(spec, shared, target_kl=0.0), segments, options.repeats)
             median = statistics.median(seconds)
             first = next((one["seconds"] for one in results if one["copies"] == copies), median)
             results.append(

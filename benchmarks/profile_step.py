@@ -104,7 +104,7 @@ def profile(config: TrainConfig, *, num_bodies: int, rounds: int) -> dict[str, f
     """Median over rounds of each part's processor time, us per control step; the first round does not count."""
     torch.set_num_threads(1)
     spec, shared = observation_spec(config), config.shared_ppo
-    shared = replace(shared, ppo=replace(shared.ppo, threads=1))  # one stopwatch, one thing at a time
+    shared = replace(shared, ppo=replace(shared.ppo, threads=1, device="cpu"))  # one stopwatch, one thing at a time
     watch = Stopwatch()
     watch_parts(watch, config.environment.engine)
     trainer = SharedPPOTrainer(spec, shared)

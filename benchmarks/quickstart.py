@@ -23,7 +23,7 @@ from common.trial import Crew, Trial
 from scipy import stats
 
 from map_elites.checkpoint import LEARNER_FILE
-from map_elites.config import build, read_yaml
+from map_elites.config import build, merge, nest, read_yaml
 from map_elites.trainer.bodies import read_design
 from map_elites.trainer.settings import TrainConfig
 from robogrammar_env.design import RobotDesign
@@ -68,7 +68,7 @@ def compare(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
 
 def score(run: Path) -> dict[str, Any]:
     """Both sets of bodies of one run."""
-    config = build(TrainConfig, read_yaml(run / "config.yaml"))
+    config = build(TrainConfig, merge(read_yaml(run / "config.yaml"), nest("ppo.device", "cpu")))
     elites = json.loads((run / "archive.json").read_text(encoding="utf-8"))
     checkpoints = sorted((run / "checkpoints").iterdir())
     sets = {

@@ -114,7 +114,7 @@ def measure_learning(config: TrainConfig, specs: list[BodySpec], *, workers: int
         "worker_cpu_ms_per_step": 1e3 * (after["workers"] - before["workers"]) / steps,
         "learner_cpu_ms_per_step": 1e3 * (after["learner"] - before["learner"]) / steps,
         "updates": float(len(metrics)),
-        "policy_lag_mean": float(np.mean([m.get("lag_mean", 0.0) for m in metrics])) if metrics else 0.0,
+        "policy_lag_mean": float(np.mean([m["policy_lag_mean"] for m in metrics])) if metrics else 0.0,
     }
 
 

@@ -135,6 +135,7 @@ def score_run(
     """
     folder = open_folder(options.run)
     settings = merge(read_yaml(folder.config_path), nest("environment.engine", options.engine))
+    settings = merge(settings, nest("ppo.device", "auto"))  # the run may have been made elsewhere
     config = build(TrainConfig, merge(settings, parse_settings(options.set)))
     try:
         elites = json.loads(folder.archive_path.read_text(encoding="utf-8"))

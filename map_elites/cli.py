@@ -211,9 +211,8 @@ def _check_training_flags(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> int:
     from map_elites.trainer import MAPElitesEvolutionTrainer, load_config
 
-    if arguments.train_independent and arguments.device:
-        raise UserError("--device means nothing with --train-independent: each policy learns on a core of its own")
     config = load_config(arguments.config, overrides(arguments))
+    _check_device_flag(arguments, is_shared=config.run.shared)
     return _run(MAPElitesEvolutionTrainer(config))
 
 
@@ -232,11 +231,18 @@ def _resume(arguments: argparse.Namespace) -> int:
     if stored.run.shared != config.run.shared:
         kind = "--train-shared" if stored.run.shared else "--train-independent"
         raise UserError(f"{folder.path} is a {kind} run")
+    _check_device_flag(arguments, is_shared=stored.run.shared)
     if config.run.total_steps < stored.run.total_steps:
         done = int(read_state(folder.newest_checkpoint())["env_steps"])
         if config.run.total_steps < done:
             raise UserError(f"--total-steps {config.run.total_steps}: {folder.path} has {done} steps behind it already")
     return _run(MAPElitesEvolutionTrainer(config, resume=folder))
+
+
+def _check_device_flag(arguments: argparse.Namespace, *, is_shared: bool) -> None:
+    """Refuses a device where every robot has a learner of its own."""
+    if arguments.device and not is_shared:
+        raise UserError("--device means nothing with --train-independent: each policy learns on a core of its own")
 
 
 def _run(trainer: MAPElitesEvolutionTrainer) -> int:

@@ -37,7 +37,7 @@ class Group:
         global_static: (B, Gs).
         body_mask: (B, N) 1 for real joints.
         body: (S,) index of the body within the batch.
-        description: (S,) index of the body within the group.
+        owner: (S, B) 1 at the segment's body.
     """
 
     _PER_BODY: ClassVar = ("joint_static", "global_static", "body_mask")
@@ -59,7 +59,7 @@ class Group:
     global_static: Tensor
     body_mask: Tensor
     body: Tensor
-    description: Tensor
+    owner: Tensor
 
     def some(self, segments: slice) -> Group:
         """Some of the segments, with all bodies."""
@@ -82,7 +82,7 @@ class Prepared:
 
     FROM_GROUP: ClassVar = (
         *("joints", "globals", "actions", "noise_bias", "valid"),
-        *("mask", "joint_static", "global_static", "body_mask", "body", "description"),
+        *("mask", "joint_static", "global_static", "body_mask", "body", "owner"),
     )
     _TIME_DIMENSION: ClassVar = {
         **dict.fromkeys(("joints", "actions", "noise_bias", "log_prob"), 2),
@@ -99,7 +99,7 @@ class Prepared:
     global_static: Tensor
     body_mask: Tensor
     body: Tensor
-    description: Tensor
+    owner: Tensor
     log_prob: Tensor
     values: Tensor
     advantages: Tensor
@@ -148,7 +148,7 @@ def make_group(segments: Sequence[Segment], body_index: dict[int, int], device: 
         for name in ("log_prob", "rewards", "terminated", "ended")
     }
     bodies = {segment.body_id: segment for segment in segments}
-    place = {body_id: index for index, body_id in enumerate(bodies)}
+    owner = np.array([[segment.body_id == body_id for body_id in bodies] for segment in segments], np.float32)
     group = Group(
         row_joints=row_joints,
         row_globals=row_globals,
@@ -163,7 +163,7 @@ def make_group(segments: Sequence[Segment], body_index: dict[int, int], device: 
         global_static=_padded([segment.global_static for segment in bodies.values()]),
         body_mask=_padded([np.ones(segment.num_joints) for segment in bodies.values()]),
         body=torch.tensor([body_index[segment.body_id] for segment in segments]),
-        description=torch.tensor([place[segment.body_id] for segment in segments]),
+        owner=torch.from_numpy(owner),
         **steps,
     )
     for name, tensor in vars(group).items():

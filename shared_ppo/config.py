@@ -123,7 +123,7 @@ class PPOConfig:
         max_weight: truncation of the importance weights of stale data.
         joint_groups: on a CPU, bodies are padded to the most joints of their group; more groups, less padding.
         device: "cpu", "cuda", or "auto": a GPU where torch can use one.
-        threads: CPU threads of the learner; from two on, actor and critic learn side by side with half of them each.
+        threads: of the learner on a CPU; from two on, actor and critic learn side by side with half of them each.
     """
 
     learning_rate: float = 3e-3

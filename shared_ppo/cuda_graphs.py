@@ -21,7 +21,8 @@ class CapturedFunction:
     """Calls a function of tensors by replaying its kernels, captured once for each combination of shapes.
 
     All that the function reads or writes beside its arguments must stay at its place in memory, and it must not look
-    at a value. The result is overwritten by the next call.
+    at a value. The result is overwritten by the next call. Functions of one process use the same libraries: what a
+    library sets up at its first call is set up by the first function's.
     """
 
     _libraries_are_loaded = False

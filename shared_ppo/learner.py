@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from shared_ppo import checkpoint, losses
 from shared_ppo.action import augmented_spec, make_action_space
@@ -133,7 +134,9 @@ class SharedPPOTrainer:
     def _learn(self, segments: Sequence[Segment]) -> dict[str, float]:
         """Scales rewards, prepares advantages, and runs the epochs."""
         ppo = self.config.ppo
-        num_groups = ppo.joint_groups if self.device.type == "cpu" else 1  # a GPU pads faster than it starts kernels
+        num_groups = (
+            ppo.joint_groups if self.device.type == "cpu" else 1
+        )  # there padding costs less than another group's kernels
         groups = make_groups(segments, num_groups, self.device)
         if ppo.reward_scaling:
             self.return_scale.update(np.concatenate([segment.running_return for segment in segments]))
@@ -177,7 +180,7 @@ class SharedPPOTrainer:
     @staticmethod
     def _encode(network: Actor | Critic, part: Group | Prepared) -> BodyCode:
         """Codes of all segments; every body is encoded once, however many segments it has."""
-        return network.encode(part.joint_static, part.global_static, part.body_mask).spread(part.description)
+        return network.encode(part.joint_static, part.global_static, part.body_mask).spread(part.owner)
 
     def _log_prob(self, group: Group | Prepared) -> tuple[Tensor, Tensor]:
         """Log-probabilities per joint (S, N, T) and log standard deviations (S, N, 1, A) under the current weights."""
@@ -193,12 +196,10 @@ class SharedPPOTrainer:
             return
         bodies = [part.body if kind == "body" else torch.zeros_like(part.body) for part in prepared]
         size = 1 + max(int(index.max()) for index in bodies)
+        owners = [functional.one_hot(index, size).float() for index in bodies]
 
         def total(terms: Iterable[Tensor]) -> Tensor:
-            sums = torch.zeros(size, device=self.device)
-            for index, term in zip(bodies, terms, strict=True):
-                sums.index_add_(0, index, term.sum(dim=1))
-            return sums
+            return torch.stack([term.sum(dim=1) @ owner for owner, term in zip(owners, terms, strict=True)]).sum(dim=0)
 
         counts = total(part.valid for part in prepared).clamp(min=1)
         means = total(part.advantages * part.valid for part in prepared) / counts
@@ -338,12 +339,12 @@ class SharedPPOTrainer:
 
     def actor_vector(self) -> np.ndarray:
         """Copy of the actor's parameters, (P,) float32."""
-        return self.flat.vector.detach()[: self.num_actor_parameters].cpu().numpy().copy()
+        return self.flat.vector[: self.num_actor_parameters].cpu().numpy().copy()
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Everything that the next update depends on: arrays, and values that JSON can hold."""
         arrays = {
-            "parameters": self.flat.vector.detach(),
+            "parameters": self.flat.vector,
             "adam_mean": self.optimizer.mean,
             "adam_square": self.optimizer.square,
         }
@@ -356,7 +357,7 @@ class SharedPPOTrainer:
             "skipped_steps": self.skipped_steps,
             "rng": self._rng.bit_generator.state,
         }
-        return {name: tensor.cpu().numpy() for name, tensor in arrays.items()}, meta
+        return {name: tensor.cpu().numpy().copy() for name, tensor in arrays.items()}, meta
 
     def image(self) -> LearnerImage:
         """The learner as it is now, ready to be published."""

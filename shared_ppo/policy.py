@@ -42,9 +42,12 @@ class BodyCode(NamedTuple):
     log_std: Tensor
     globals: Tensor
 
-    def spread(self, index: Tensor) -> BodyCode:
-        """The codes of (S,) bodies, which `index` may name more than once."""
-        return BodyCode(*(tensor.index_select(0, index) for tensor in self))
+    def spread(self, owner: Tensor) -> BodyCode:
+        """The codes of the bodies that rows of `owner` (S, B) mark with a 1.
+
+        A matrix product, because a GPU adds up the gradients of a body named twice in the same order only then.
+        """
+        return BodyCode(*((owner @ tensor.flatten(1)).view(len(owner), *tensor.shape[1:]) for tensor in self))
 
 
 def _init_orthogonal(module: nn.Module, gain: float = math.sqrt(2)) -> None:
@@ -251,5 +254,4 @@ class FlatParameters:
 
     def load(self, values: Tensor) -> None:
         """Copies (P,) values over all parameters."""
-        with torch.no_grad():
-            self.vector.copy_(values)
+        self.vector.copy_(values)

@@ -96,22 +96,22 @@ def _train(job: Job, config: TrainConfig, on_steps: Callable[[int], None]) -> An
 
 
 def alone_settings(config: TrainConfig, steps: int) -> SharedPPOConfig:
-    """The learner's settings, with updates and segments that fit an individual's budget.
-
-    It has one thread and no GPU, because there is such a process on every core.
-    """
+    """The learner's settings, with updates and segments that fit an individual's budget."""
     interval = update_size(max(config.experience.update_interval, config.experience.min_batch_size), steps)
     segment = max(1, min(config.experience.segment_length, interval // COPIES, steps // (10 * COPIES)))
     experience = replace(config.experience, min_batch_size=interval, update_interval=interval, segment_length=segment)
-    ppo = replace(config.shared_ppo.ppo, threads=1, device="cpu")
-    return replace(config.shared_ppo, experience=experience, ppo=ppo)
+    return replace(config.shared_ppo, experience=experience)
 
 
 @contextlib.contextmanager
 def _supervising(
     settings: SharedPPOConfig, config: TrainConfig, *, seed: int, checkpoint: Path | None = None
 ) -> Iterator[InProcessSupervisor]:
-    """A learner and its rollout in this process, from start to stop."""
+    """A learner and its rollout in this process, from start to stop.
+
+    It has one thread and no GPU, because there is such a process on every core.
+    """
+    settings = replace(settings, ppo=replace(settings.ppo, threads=1, device="cpu"))
     supervisor = InProcessSupervisor(make_body, observation_spec(config), settings, seed=seed, checkpoint=checkpoint)
     supervisor.start()
     try:

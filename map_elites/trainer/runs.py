@@ -27,7 +27,7 @@ from map_elites.trainer.bodies import describe, design_space, read_design
 from map_elites.trainer.settings import TrainConfig, config_from, load_config, modernise
 from map_elites.variation import Variation
 from shared_ppo.checkpoint import read as read_policy
-from shared_ppo.device import gpu_is_usable
+from shared_ppo.device import why_no_gpu
 from shared_ppo.errors import SharedPPOError
 
 log = logging.getLogger(__name__)
@@ -161,11 +161,10 @@ class MAPElitesEvolutionTrainer:
                 reporter.close()
 
     def _check_device(self) -> None:
-        if self.config.shared_ppo.ppo.device == "cuda" and not gpu_is_usable():
-            raise UserError(
-                "--device cuda (ppo.device): PyTorch finds no GPU that it can use here; wants a driver and a CUDA build"
-                " of PyTorch, or --device cpu or auto"
-            )
+        if not self.config.run.shared or self.config.ppo.device != "cuda":
+            return
+        if reason := why_no_gpu():
+            raise UserError(f"--device cuda (ppo.device): {reason}; take --device cpu or auto")
 
     def _make_folder(self) -> RunFolder:
         run = self.config.run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from map_elites.archive import Archive, Elite, Score
 from map_elites.checkpoint import search_state, write_state
 from map_elites.cli import main
 from map_elites.config import to_yaml
-from map_elites.trainer.runs import make_search, plan_of
+from map_elites.trainer.runs import make_search, open_run, plan_of
 from map_elites.trainer.settings import TrainConfig, config_from
 from robogrammar_env.design import RobotDesign
 
@@ -68,6 +69,24 @@ def test_there_is_nothing_to_do_with_an_empty_archive(capsys, job):
     make_run(elites=0)
     code, text = complaint(capsys, *job)
     assert code == 2 and "no elite" in text and not Path("run/evaluations").exists()
+
+
+def test_a_run_made_on_a_gpu_needs_none_afterwards(capsys, monkeypatch):
+    """Whoever has none scores, films and exports; only going on needs another --device."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    folder = make_run()
+    config = make_config(shared=True)
+    (folder / "config.yaml").write_text(to_yaml(replace(config, ppo=replace(config.ppo, device="cuda"))))
+    assert open_run(folder)[1].ppo.device == "cpu"
+    code, text = complaint(capsys, "--resume", folder)
+    assert code == 2 and "--device cuda" in text and "take --device cpu or auto" in text
+    code, text = complaint(capsys, "--resume", folder, "--device", "cpu")
+    assert code == 1 and "device" not in text
+
+
+def test_an_independent_run_has_no_device(capsys):
+    code, text = complaint(capsys, "--resume", make_run(shared=False), "--device", "cpu")
+    assert code == 2 and "--device means nothing with --train-independent" in text
 
 
 def test_a_shared_run_does_not_go_on_as_an_independent_one(capsys):

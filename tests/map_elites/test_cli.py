@@ -90,7 +90,7 @@ def test_bad_command_line_is_exit_code_2_and_touches_nothing(capsys, tmp_path: P
 def test_a_gpu_that_is_not_there_is_refused_before_anything_is_made(capsys, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     code, text = complaint(capsys, "--train-shared", "--device", "cuda")
-    assert code == 2 and "--device cuda (ppo.device): PyTorch finds no GPU that it can use here" in text
+    assert code == 2 and "--device cuda (ppo.device): PyTorch" in text
     assert list(tmp_path.iterdir()) == []
 
 

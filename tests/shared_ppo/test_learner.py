@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -197,15 +198,37 @@ def test_a_device_is_always_found(name: str) -> None:
     assert ("GPU" in describe_device(name)) == (wanted == "cuda")
 
 
+def test_a_gpu_that_does_not_work_is_left_alone(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+    """As one that is full or too old: "auto" says so and takes the CPU, "cuda" is refused with the reason."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", Mock(side_effect=RuntimeError("CUDA error: out of memory\ndetails")))
+    assert describe_device("auto") == "the CPU" and "left alone: CUDA error: out of memory" in caplog.text
+    with pytest.raises(SharedPPOError, match=r"cannot use a GPU here: CUDA error: out of memory$"):
+        pick_device("cuda")
+
+
+def test_a_state_is_a_copy() -> None:
+    """What is learned later does not change it."""
+    trainer, segments = learner_and_segments(small_config(), body(1))
+    arrays, _ = trainer.state()
+    before = arrays["parameters"].copy()
+    trainer.update(segments)
+    assert np.array_equal(arrays["parameters"], before)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU and a CUDA build of PyTorch")
 class TestGPU:
     """The same update on a GPU, where gradients come from captured graphs."""
 
     def update_on(self, device: str, *, updates: int = 1, **ppo: object) -> SharedPPOTrainer:
-        """A learner after updates on the same fresh segments."""
+        """A learner after updates on the same fresh segments, eight of each body."""
         config = small_config(ppo=replace(small_config().ppo, **ppo))
         bodies = [body(number, num_joints=number, horizon=9) for number in (1, 3, 5)]
         start, segments = learner_and_segments(config, *bodies)
+        for seed in range(1, 8):
+            other = worker(config, *bodies, seed=seed)
+            other.policy.load(start.version, start.actor_vector())
+            segments += other.rollout()
         trainer = SharedPPOTrainer(SPEC, replace(config, ppo=replace(config.ppo, device=device)))
         trainer.load_state(*start.state())
         for _ in range(updates):
@@ -221,7 +244,7 @@ class TestGPU:
     def test_many_steps_stay_close_to_those_of_the_cpu(self) -> None:
         """Several minibatches, of two shapes, and updates: a replay reads what it is given, not what was captured."""
         on_cpu, on_gpu = (
-            self.update_on(device, updates=3, minibatch_size=30, joint_groups=1) for device in ("cpu", "cuda")
+            self.update_on(device, updates=3, minibatch_size=240, joint_groups=1) for device in ("cpu", "cuda")
         )
         start = SharedPPOTrainer(SPEC, on_cpu.config)
         moved = np.linalg.norm(on_cpu.actor_vector() - start.actor_vector())
