@@ -121,7 +121,7 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Measures every device at every batch size and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", nargs="+", default=["cpu:1", "cpu:2"], help="cuda, or cpu:THREADS")
@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings, e.g. ppo.epochs=3")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/learner_device"), metavar="DIR")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     check_writable(options.out)
     places = [parse_place(text) for text in options.devices]
     config = build(TrainConfig, merge(parse_settings(options.set), nest("environment.engine", "mujoco")))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import evolution
+import learner_device
 import learning
 import numpy as np
 import peers
@@ -162,6 +163,20 @@ def test_all_peers_are_judged_from_the_same_start_poses():
     np.testing.assert_array_equal(mine.state.joint_angles, theirs.joint_angles)
     env.close()
     mine.close()
+
+
+def test_learner_device(tmp_path, capsys):
+    size = ["--num-bodies", "2", "--copies", "2", "--repeats", "1", "--set", *TINY]
+    learner_device.main(["--devices", "cpu:1", "cpu:2", *size, "--out", str(tmp_path)])
+    one, two = json.loads((tmp_path / "results.json").read_text())["results"]
+    assert one["steps"] == two["steps"] == 64 and one["gradient_difference"] == two["gradient_difference"] == 0
+    assert f"| 64 | cpu:1 | {one['seconds']:.3f} | 1.0 x |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["cuda:4", "cpu", "cpu:0", "cpu:x", "gpu"])
+def test_learner_device_refuses_what_is_no_device(text):
+    with pytest.raises(UserError, match="wants cuda or cpu:THREADS"):
+        learner_device.parse_place(text)
 
 
 def test_evolution(tmp_path, capsys):
