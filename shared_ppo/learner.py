@@ -88,7 +88,8 @@ class SharedPPOTrainer:
         self.while_learning: Callable[[], None] = lambda: None
         self._critic_thread: ThreadPoolExecutor | None = None
         if config.ppo.threads > 1 and self.device.type == "cpu":
-            self._critic_thread = ThreadPoolExecutor(1, "critic")
+            # A new thread would multiply matrices with as many threads as there are cores.
+            self._critic_thread = ThreadPoolExecutor(1, "critic", torch.set_num_threads, (config.ppo.threads_of_each,))
         self._rng = np.random.default_rng(seed)
         self._log_fresh_share = 0.5 * math.log(1 - config.action.noise_correlation**2)
 
