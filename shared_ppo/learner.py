@@ -135,9 +135,8 @@ class SharedPPOTrainer:
     def _learn(self, segments: Sequence[Segment]) -> dict[str, float]:
         """Scales rewards, prepares advantages, and runs the epochs."""
         ppo = self.config.ppo
-        num_groups = (
-            ppo.joint_groups if self.device.type == "cpu" else 1
-        )  # there padding costs less than another group's kernels
+        # On a GPU padding costs less than another group's kernels.
+        num_groups = ppo.joint_groups if self.device.type == "cpu" else 1
         groups = make_groups(segments, num_groups, self.device)
         if ppo.reward_scaling:
             self.return_scale.update(np.concatenate([segment.running_return for segment in segments]))
