@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,9 @@ from typing import Any, NamedTuple
 import torch
 from common.bodies import ROOT, read_designs
 from common.options import parse_settings, run_program
+from common.parts import machine
 from common.rollouts import lone_worker
+from common.tables import markdown
 
 from map_elites.config import build, merge, nest
 from map_elites.errors import UserError
@@ -99,26 +100,21 @@ def whole_gradient(
     return learner.flat.gradient.cpu()
 
 
-def name_of(device: str) -> str:
-    """The hardware's name."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
-
-
 def table(results: list[dict[str, Any]]) -> str:
     """One row a batch size and device."""
-    rows = [
-        "| control steps in a batch | device | update, s | speed-up | difference of gradients |",
-        "|--:|---|--:|--:|--:|",
-    ]
-    for result in results:
-        rows.append(
-            f"| {result['steps']} | {result['place']} | {result['seconds']:.3f} | {result['speed_up']:.1f} x |"
-            f" {result['gradient_difference']:.1e} |"
-        )
-    return "\n".join(rows)
+    return markdown(
+        ["control steps in a batch", "device", "update, s", "speed-up", "difference of gradients"],
+        [
+            [
+                str(result["steps"]),
+                result["place"],
+                f"{result['seconds']:.3f}",
+                f"{result['speed_up']:.1f} x",
+                f"{result['gradient_difference']:.1e}",
+            ]
+            for result in results
+        ],
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -148,7 +144,7 @@ def main(argv: list[str] | None = None) -> None:
             results.append(
                 {
                     "place": str(place),
-                    "hardware": name_of(place.device),
+                    "hardware": torch.cuda.get_device_name() if place.device == "cuda" else machine(),
                     "copies": copies,
                     "steps": sum(segment.num_steps for segment in segments),
                     "all_seconds": seconds,
