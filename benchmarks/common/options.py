@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -80,9 +81,18 @@ def trial_settings(config: TrainConfig, **more: Any) -> dict[str, Any]:
 
 
 def run_program(main: Callable[[], None]) -> None:
-    """Runs a program; bad input ends it with one clear line and exit code 2, a run that failed with 1."""
+    """Runs a program; bad input ends it with one clear line and exit code 2, a run that failed with 1, Ctrl-C with 130.
+
+    What is printed into a pipe that nobody reads any more, as in `... | head`, is lost without a word.
+    """
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("interrupted; parts that were finished are kept", file=sys.stderr)
+        sys.exit(130)
     except (UserError, RobotError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

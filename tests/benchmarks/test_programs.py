@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -206,3 +207,23 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "ppo.clip" in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_failure(tmp_path):
+    command = [sys.executable, learning.__file__, "--report", "--out", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        program.stdout.close()
+        assert program.stderr.read() == ""
+        assert program.wait() == 0
+
+
+def test_ctrl_c_ends_a_program_with_one_line(tmp_path, bodies):
+    endless = ["--workers", "0", "--steps", "100000000", "--points", "1000000", *ONE_SEED]
+    command = [sys.executable, learning.__file__, "--bodies", bodies, *endless, "--out", str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout.readline().startswith("#")
+        program.send_signal(signal.SIGINT)
+        program.stdout.read()
+        said = program.stderr.read()
+        assert program.wait() == 130
+    assert said.splitlines()[-1].startswith("interrupted") and "Traceback" not in said
