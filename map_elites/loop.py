@@ -142,6 +142,9 @@ class Loop:
         self._crew.start()
         self._reporter.started()
         self.checkpoint()
+        done, total = self._crew.env_steps, self._config.total_steps
+        if done < total and self._search.finished(done):
+            log.warning("%d of %d steps are done, and the last scores take the rest: nobody trains any more", done, total)
         try:
             self._train()
         except Interrupted:

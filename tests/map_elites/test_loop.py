@@ -155,6 +155,14 @@ def test_a_run_that_was_stopped_while_it_closed_closes_again_and_a_finished_one_
     assert finished.run()["env_steps"] == summary["env_steps"]
 
 
+@pytest.mark.parametrize(("more", "trains"), [(4_000, False), (400_000, True)])
+def test_a_finished_run_says_so_if_more_steps_are_too_few_to_train(folder: RunFolder, more: int, trains: bool):
+    summary = Run(folder, 400_000).run()
+    longer = Run(folder, 400_000 + more, resume=True)
+    assert (longer.run()["env_steps"] > summary["env_steps"]) == trains
+    assert ("nobody trains any more" in folder.log_path.read_text()) != trains
+
+
 def test_a_run_goes_on_after_a_closing_in_which_an_elite_failed(folder: RunFolder):
     """Bodies that wanted the failed one's cell are not waiting for anything: with more steps the run has other work."""
     run = Run(folder, 400_000)
