@@ -217,10 +217,16 @@ def test_a_reader_that_goes_away_is_no_failure(tmp_path):
         assert program.wait() == 0
 
 
+def heed_ctrl_c() -> None:
+    """Undoes what a shell does to its background jobs: their children inherit that they ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_ends_a_program_with_one_line(tmp_path, bodies):
     endless = ["--workers", "0", "--steps", "100000000", "--points", "1000000", *ONE_SEED]
     command = [sys.executable, learning.__file__, "--bodies", bodies, *endless, "--out", str(tmp_path / "out")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, preexec_fn=heed_ctrl_c) as program:
         assert program.stdout.readline().startswith("#")
         program.send_signal(signal.SIGINT)
         program.stdout.read()
