@@ -43,7 +43,12 @@ from map_elites.run_folder import RunFolder
 from map_elites.trainer.settings import load_config
 
 ALONE = ("evolution.training_steps_per_individual=100000", "ppo.epochs=5", "ppo.learning_rate=2e-3")
-RANDOM_BODIES = ("evolution.num_screened=0", "evolution.random_share=1.0", "evolution.newborn_share=1.0")
+RANDOM_BODIES = (
+    "evolution.num_screened=0",
+    "evolution.litter_size=1",
+    "evolution.random_share=1.0",
+    "evolution.newborn_share=1.0",
+)
 CASES = {
     "shared": ["--train-shared"],
     "random": ["--train-shared", *(f"--set={setting}" for setting in RANDOM_BODIES)],

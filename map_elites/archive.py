@@ -166,6 +166,15 @@ class Archive:
         """Sum of fitness over elites (offset 0), m/s."""
         return math.fsum(elite.fitness for elite in self)
 
+    def gain(self, score: Score) -> float:
+        """What the QD score would gain, m/s, from a design with that score; negative where the incumbent is fitter.
+
+        Raises:
+            ArchiveError: A descriptor of the grid is missing or not finite.
+        """
+        incumbent = self.at(self.cell_of(score.descriptors))
+        return score.fitness - (incumbent.fitness if incumbent else 0.0)
+
     @property
     def best(self) -> Elite | None:
         """The fastest elite; the older one of equals."""

@@ -22,7 +22,11 @@ LEARNER_FILE = "learner.npz"  # of the shared policy, in the same folder
 
 
 def search_state(search: Search) -> dict[str, Any]:
-    """Everything that a search remembers, as plain data. Bodies being scored right now will be scored again."""
+    """Everything that a search remembers, as plain data.
+
+    Bodies being scored right now will be scored again; children that try the policy are not kept, others will be.
+    """
+    litter = search.litter if isinstance(search, Evolution) else []
     state = {
         "archive": search.archive.to_state(),
         "newborns": [
@@ -35,6 +39,7 @@ def search_state(search: Search) -> dict[str, Any]:
                 "recent": [dict(row) for row in newborn.recent],
             }
             for newborn in search.nursery
+            if newborn.id not in litter
         ],
         "born": search.nursery.born,
         "failures": [[list(rules), reasons] for rules, reasons in search.failures.items()],

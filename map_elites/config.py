@@ -137,7 +137,14 @@ class EvolutionConfig:
     newborn_share: float = option(
         0.5, "share of those places for newborns; elites rehearse in the others", low=0.05, high=1.0
     )
-    random_share: float = option(0.1, "share of newborns drawn at random instead of bred", low=0.0, high=1.0)
+    litter_size: int = option(
+        8,
+        "shared: children that try the policy for one episode, for each newborn; who would add most to the archive "
+        "trains; 1: nobody is tried",
+        low=1,
+        high=64,
+    )
+    random_share: float = option(0.1, "share of children drawn at random instead of bred", low=0.0, high=1.0)
     tournament: int = option(
         6, "elites drawn for each parent and each place to rehearse; the fastest of them gets it", low=1, high=64
     )

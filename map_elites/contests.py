@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from map_elites.archive import Archive, Cell, Elite
 from map_elites.config import EvaluationConfig
@@ -13,18 +14,20 @@ from map_elites.schedule import Plan
 SCREENING_ORDERS = 8  # for each worker
 BODIES_TO_SHARE = 4  # in an order of those that nobody waits for one by one
 
+Purpose = Literal["contest", "litter", "screening"]
+
 
 @dataclass(frozen=True)
 class EvaluationOrder:
     """Bodies to score under one policy version, each on every seed, with the mean action.
 
-    In a screening they move by random gaits instead, one for each seed.
+    In a screening they move by random gaits instead, one for each seed. Only a contest decides who has a cell.
     """
 
     order_id: int
     bodies: tuple[int, ...]
     seeds: tuple[int, ...]
-    is_screening: bool = False
+    purpose: Purpose = "contest"
 
 
 @dataclass
@@ -71,10 +74,9 @@ class Contests:
         episodes = sum(len(order.bodies) * len(order.seeds) for order in self.flights.values())
         return episodes * self.plan.episode_steps
 
-    @property
-    def is_screening(self) -> bool:
-        """Whether bodies are trying random gaits."""
-        return any(order.is_screening for order in self.flights.values())
+    def under_way(self, purpose: Purpose) -> int:
+        """How many orders of that kind are not back yet."""
+        return sum(order.purpose == purpose for order in self.flights.values())
 
     def enter(self, number: int) -> None:
         """Queues a body."""
@@ -101,7 +103,7 @@ class Contests:
             The order, and the waits of those taken out of the queue.
         """
         affordable = steps_left // self.plan.score_steps
-        if len(self.flights) >= self.plan.orders_in_flight or affordable < 1:
+        if self.under_way("contest") >= self.plan.orders_in_flight or affordable < 1:
             return None
         busy = self.busy
         ready = [n for n, wait in self.waiting.items() if n not in busy and not wait.opponents & busy]
@@ -124,14 +126,20 @@ class Contests:
         """Has bodies move by random gaits, a few bodies an order, so that all workers have their share."""
         seeds = screening_seeds(self.run_seed, self.plan.screening_episodes, self.plan.terrains)
         size = max(1, len(bodies) // (SCREENING_ORDERS * self.plan.workers))
-        return [self._send(part, seeds, is_screening=True) for part in shared_out(bodies, size)]
+        return [self._send(part, seeds, purpose="screening") for part in shared_out(bodies, size)]
+
+    def litter_orders(self, bodies: Sequence[int]) -> list[EvaluationOrder]:
+        """Has children try the policy for an episode on each terrain, an order for each worker."""
+        seeds = contest_seeds(self.run_seed, self.orders, 1, self.plan.terrains)
+        size = -(-len(bodies) // self.plan.workers)
+        return [self._send(part, seeds, purpose="litter") for part in shared_out(bodies, size)]
 
     def _give(self, bodies: Iterable[int], episodes: int) -> EvaluationOrder:
         """Sends bodies to be scored on seeds of their own."""
         return self._send(bodies, contest_seeds(self.run_seed, self.orders, episodes, self.plan.terrains))
 
-    def _send(self, bodies: Iterable[int], seeds: tuple[int, ...], *, is_screening: bool = False) -> EvaluationOrder:
-        order = EvaluationOrder(self.orders, tuple(bodies), seeds, is_screening)
+    def _send(self, bodies: Iterable[int], seeds: tuple[int, ...], *, purpose: Purpose = "contest") -> EvaluationOrder:
+        order = EvaluationOrder(self.orders, tuple(bodies), seeds, purpose)
         self.orders += 1
         self.flights[order.order_id] = order
         return order

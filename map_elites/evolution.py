@@ -1,5 +1,6 @@
 """The search: random bodies and children of the fastest try random gaits; the fastest of all warm the policy up; then
-newborns train, grow up, are scored and enter the archive; at the end all elites are scored once more, and with them
+children of elites try the policy, those that would add most to the archive are the newborns, which train, grow up, are
+scored and enter it; at the end all elites are scored once more, and with them
 those that had lost their cells on the way, so that the archive is the best that the last policy makes of all of them.
 
 `Evolution` decides and remembers; it runs nothing. Whoever owns the workers asks for `commands`, carries them out and
@@ -47,6 +48,7 @@ class Evolution(Search):
         warming_up: The first population is being found, or trains; nobody is scored yet.
         warmup_end: Control steps of the run at which that ends.
         initial: Ids of the first population; empty until it is found.
+        litter: Children that try the policy, of whom some will be newborns.
         closing: Nobody trains any more, elites and reserve are scored for the last time.
         reserve: Bodies that lost a contest, by id, the last one at the end. While the policy learns,
             elites come to move otherwise, and leave cells that one of these may fill under the last weights.
@@ -61,6 +63,8 @@ class Evolution(Search):
         self.warmup_end = self.plan.screening_steps + self.plan.warmup_steps
         self.warming_up = True
         self.initial: list[int] = []
+        self.litter: list[int] = []
+        self._litter_scores: dict[int, Score] = {}
         self.closing = False
         self.reserve: dict[int, Elite] = {}
         self._closing_results: dict[int, Sequence[Mapping[str, float]]] = {}
@@ -78,7 +82,7 @@ class Evolution(Search):
             env_steps: Control steps so far, training and evaluation.
         """
         self.closing = False  # a finished run may go on with more steps
-        if self.contests.is_screening:
+        if self.contests.under_way("screening"):
             return []
         if self.warming_up and not self.initial:
             if self.tried < self.plan.num_screened:
@@ -165,9 +169,27 @@ class Evolution(Search):
     def _orders(self, env_steps: int) -> Iterator[EvaluationOrder]:
         if self.warming_up:
             return
+        yield from self._next_litter(env_steps)
         while found := self.contests.next_order(self.archive, self._guess_cell, self.steps_left(env_steps)):
             order, self.waits[found[0].order_id] = found
             yield order
+
+    def _next_litter(self, env_steps: int) -> list[EvaluationOrder]:
+        """Has children try the policy, if soon nobody is left to take a place that falls free.
+
+        None where they could not train any more, or nobody is an elite yet.
+        """
+        plan, needed = self.plan, self.plan.litter_steps + self.plan.litter_newborns * self.plan.newborn_steps
+        if self.litter or plan.litter_size < 2 or not len(self.archive) or self.steps_left(env_steps) < needed:
+            return []
+        if len(set(self.nursery.training()) - self._placed()) >= plan.litter_newborns:
+            return []
+        self.litter = self.nursery.litter(plan.litter_size * plan.litter_newborns)
+        return self.contests.litter_orders(self.litter)
+
+    def _placed(self) -> set[int]:
+        """Newborns that have a place in a worker."""
+        return {number for mix in self._mixes for number in mix.newborns}
 
     def _train_commands(self, resting: bool) -> Iterator[TrainCommand]:
         if self._changed and not resting:
@@ -185,7 +207,7 @@ class Evolution(Search):
             shared = self.initial[worker :: self.plan.workers] or self.initial
             mix.rehearsing = sorted(sorted(shared, key=self._warmup_turns)[: self.plan.places])
             return
-        placed = {number for other in self._mixes for number in other.newborns}
+        placed = self._placed()
         mix.refresh(
             self.plan,
             training=self.nursery.training(),
@@ -260,8 +282,10 @@ class Evolution(Search):
         waits = self.waits.pop(order_id, {})
         if order is None:
             return Settlement()
-        if order.is_screening:
+        if order.purpose == "screening":
             return self._screening_finished(results, failed)
+        if order.purpose == "litter":
+            return self._litter_finished(policy_version, results, failed)
         self._changed = True
         self.counters.evaluations += len(order.bodies)
         if self.closing:
@@ -346,9 +370,24 @@ class Evolution(Search):
                 self._failures_in_a_row = 0
         for number, reason in sorted(failed.items()):
             self.body_failed(number, f"screening: {reason}")
-        if not self.contests.is_screening:
+        if not self.contests.under_way("screening"):
             fastest = max(self.screened.values(), default=math.nan)
             log.info("screening: %d of %d bodies, fastest %.3f m/s", self.tried, self.plan.num_screened, fastest)
+        return Settlement()
+
+    def _litter_finished(
+        self, policy_version: int, results: Mapping[int, Sequence[Mapping[str, float]]], failed: Mapping[int, str]
+    ) -> Settlement:
+        """Once all have tried: the children that would add most to the archive will train. Nothing is settled."""
+        scores, failures = self.scores_of(policy_version, results, dict(failed))
+        self._litter_scores |= scores
+        for number, reason in sorted(failures.items()):
+            self.body_failed(number, f"litter: {reason}")
+        if not self.contests.under_way("litter"):
+            gains = {n: self.archive.gain(score) for n, score in self._litter_scores.items() if n in self.nursery}
+            chosen = sorted(gains, key=lambda n: (-gains[n], n))[: self.plan.litter_newborns]
+            self.nursery.choose(self.litter, chosen)
+            self.litter, self._litter_scores = [], {}
         return Settlement()
 
     def _evaluation_failed(self, number: int, reason: str, wait: Wait | None) -> None:

@@ -28,7 +28,7 @@ class Newborn:
         design: What it is.
         parent_ids: Elites, or bodies of the screening, that it was bred from.
         steps: Control steps it has trained.
-        training: It still has to train before it can be scored.
+        training: It still has to train before it can be scored. A child that may never do so is not yet.
         recent: Values of its last training episodes.
     """
 
@@ -105,6 +105,22 @@ class Nursery:
             if design is not None:
                 return self._take(design, tuple(parent.id for parent in parents))
         return self.random_newborn()
+
+    def litter(self, size: int) -> list[int]:
+        """Makes that many children, random ones among them, that do not train unless they are chosen; their ids."""
+        children = [self.breed() for _ in range(size)]
+        for number in children:
+            self[number].training = False
+        return children
+
+    def choose(self, litter: Sequence[int], chosen: Sequence[int]) -> None:
+        """Has the chosen of a litter train, the best first, and forgets the others."""
+        newborns = [self._newborns.pop(number) for number in chosen]
+        for number in litter:
+            self.pop(number)
+        for newborn in newborns:
+            newborn.training = True
+            self.put(newborn)
 
     def random_newborn(self) -> int:
         """Makes a newborn without parents, of a new design if a few draws give one, and returns its id."""

@@ -37,6 +37,8 @@ class Plan:
         num_initial: Bodies of the warm-up.
         warmup_steps: Length of the warm-up.
         newborn_steps: Training before a newborn is scored.
+        litter_size: Children that try the policy for each newborn; 1: none.
+        litter_newborns: Newborns that are chosen together from their litter.
         episode_steps: Steps of an evaluation episode.
         terrains: How many terrains every body trains and is scored on.
         score_steps: Steps behind one score of one body.
@@ -55,6 +57,8 @@ class Plan:
     num_initial: int
     warmup_steps: int
     newborn_steps: int
+    litter_size: int
+    litter_newborns: int
     episode_steps: int
     terrains: int
     score_steps: int
@@ -72,6 +76,11 @@ class Plan:
         """How many bodies the next round of the screening tries, when so many have been tried before."""
         size = int(self.num_screened * (LATER_ROUND_SHARE if done else FIRST_ROUND_SHARE))
         return min(max(size, SCREENED_BY_A_WORKER * self.workers), self.num_screened - done)
+
+    @property
+    def litter_steps(self) -> int:
+        """Steps of the children that are tried together."""
+        return self.litter_size * self.litter_newborns * self.terrains * self.episode_steps
 
     @property
     def slack_steps(self) -> int:
@@ -110,6 +119,8 @@ def make_plan(
     newborn_steps = max(
         FEWEST_NEWBORN_STEPS, int(total_steps * (NEWBORN_SHARE_OF_RUN if shared else ALONE_SHARE_OF_RUN))
     )
+    newborn_steps = min(evolution.training_steps_per_individual, newborn_steps)
+    newborn_places = max(1, round(places * evolution.newborn_share))
     num_initial = max(1, min(evolution.num_initial_random, total_steps // STEPS_PER_INITIAL))
     gait_steps = evolution.screening_episodes * episode_steps
     num_screened = min(evolution.num_screened, int(total_steps * SCREENING_SHARE) // gait_steps) if shared else 0
@@ -118,12 +129,14 @@ def make_plan(
         total_steps=total_steps,
         workers=workers,
         places=places,
-        newborn_places=max(1, round(places * evolution.newborn_share)),
+        newborn_places=newborn_places,
         num_screened=num_screened,
         screening_episodes=evolution.screening_episodes,
         num_initial=num_initial,
         warmup_steps=min(int(total_steps * evolution.warmup_share), longest_warmup),
-        newborn_steps=min(evolution.training_steps_per_individual, newborn_steps),
+        newborn_steps=newborn_steps,
+        litter_size=max(1, min(evolution.litter_size, newborn_steps // (terrains * episode_steps))),
+        litter_newborns=max(1, workers * newborn_places // 2),
         episode_steps=episode_steps,
         terrains=terrains,
         score_steps=evaluation.episodes * terrains * episode_steps,

@@ -53,6 +53,13 @@ def test_add_replaces_only_when_strictly_better():
     assert [elite.id for elite in archive] == [3] and 1 not in archive
 
 
+def test_gain_is_what_the_qd_score_would_gain():
+    archive = Archive(AXES)
+    archive.add(toy_elite(1, toy_score(0.5, 0.1)))
+    assert archive.gain(toy_score(0.7, 0.1)) == pytest.approx(0.2) and archive.gain(toy_score(0.4, 0.1)) < 0
+    assert archive.gain(toy_score(0.4, 0.9)) == 0.4
+
+
 def test_a_design_is_in_the_archive_at_most_once():
     archive = Archive(AXES)
     archive.add(toy_elite(1, toy_score(0.5)))

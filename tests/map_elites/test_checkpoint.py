@@ -56,6 +56,25 @@ def test_bodies_being_scored_are_scored_again(tmp_path: Path):
     assert flying and flying <= set(fresh.contests.waiting)
 
 
+def test_children_that_only_try_the_policy_are_not_kept(tmp_path: Path):
+    evolution = make_evolution(200_000)
+    toy, give, trying = ToyWorkers(evolution), evolution.contests.litter_orders, []
+
+    def save(children):
+        trying.extend(children)
+        write_state(tmp_path, {"search": search_state(evolution)})
+        return give(children)
+
+    evolution.contests.litter_orders = save
+    while not trying:
+        assert toy.round()
+    fresh = make_evolution(200_000)
+    restore_or_fail(fresh, tmp_path, read_state(tmp_path), read_parted)
+    assert len(fresh.nursery) > 0 and not {newborn.id for newborn in fresh.nursery} & set(trying) and not fresh.litter
+    orders = [order for order in fresh.commands(toy.env_steps) if getattr(order, "purpose", "") == "litter"]
+    assert orders and all(min(order.bodies) > max(trying) for order in orders)
+
+
 def test_a_screening_that_was_cut_short_begins_anew(tmp_path: Path):
     evolution = make_evolution(200_000, num_screened=10)
     evolution.commands(0)
@@ -64,7 +83,9 @@ def test_a_screening_that_was_cut_short_begins_anew(tmp_path: Path):
     restore_or_fail(fresh, tmp_path, read_state(tmp_path), read_parted)
     assert len(fresh.nursery) == 0
     orders = fresh.commands(0)
-    assert orders and all(order.is_screening and min(order.bodies) >= evolution.nursery.born for order in orders)
+    assert orders and all(
+        order.purpose == "screening" and min(order.bodies) >= evolution.nursery.born for order in orders
+    )
 
 
 @pytest.mark.parametrize(

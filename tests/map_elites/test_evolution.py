@@ -82,7 +82,7 @@ def test_the_screening_goes_on_with_children_of_the_fastest():
     evolution = make_evolution(400_000, num_screened=40, screening_episodes=3, num_founders=2)
     toy, speeds, parents = screen(evolution)
     assert [evolution.plan.screening_round(done) for done in (0, 20, 28, 36)] == [20, 8, 8, 4]
-    assert len(speeds) == 40 and sum(order.is_screening for order in toy.seen) == len(toy.seen)
+    assert len(speeds) == 40 and sum(order.purpose == "screening" for order in toy.seen) == len(toy.seen)
     assert evolution.plan.screening_steps == sum(len(o.bodies) * len(o.seeds) * 128 for o in toy.seen) == 40 * 3 * 128
     assert not any(parents[n] for n in range(20)) and all(len(parents[n]) == 1 for n in range(20, 40))
     assert {parents[n][0] for n in range(20, 28)} == set(sorted(range(20), key=lambda n: -speeds[n])[:2])
@@ -161,7 +161,7 @@ def test_newborns_have_their_guaranteed_steps_before_they_can_lose():
     evolution.episode_finished = count
     while toy.round():
         pass
-    scored = {number for order in toy.seen for number in order.bodies}
+    scored = {number for order in toy.seen if order.purpose == "contest" for number in order.bodies}
     assert len(scored) > 20
     assert all(steps[n] >= evolution.plan.newborn_steps for n in scored - set(evolution.initial))
 
@@ -170,10 +170,65 @@ def test_orders_share_seeds_and_never_hold_a_body_twice():
     toy = run(make_evolution(100_000))
     closing = [order for order in toy.seen if len(order.seeds) == 4]
     assert toy.seen[-len(closing) :] == closing and len({order.seeds for order in closing}) == 1
+    contests = [order for order in toy.seen if order.purpose == "contest"]
     for order in toy.seen:
         assert len(set(order.bodies)) == len(order.bodies) and order.seeds[0] == 0
+    for order in contests:
         assert order in closing or len(order.seeds) == 2
-    assert len({order.seeds[1] for order in toy.seen}) == len(toy.seen) - len(closing) + 1
+    assert len({order.seeds[1] for order in contests}) == len(contests) - len(closing) + 1
+
+
+def test_of_a_litter_those_train_that_would_add_most_to_the_archive():
+    evolution, speeds, gains = make_evolution(400_000), {}, {}
+    toy, finish = ToyWorkers(evolution), evolution.evaluation_finished
+
+    def finished(order_id, version, results, failed):
+        if evolution.contests.flights[order_id].purpose != "litter":
+            return finish(order_id, version, results, failed)
+        assert all(len(episodes) == 1 and not evolution.nursery[n].training for n, episodes in results.items())
+        speeds.update({n: episodes[0]["speed_m_s"] for n, episodes in results.items()})
+        for number, episodes in results.items():
+            at = evolution.archive.at(evolution.archive.cell_of(episodes[0]))
+            gains[number] = speeds[number] - (at.fitness if at else 0.0)
+        litter, last = [*evolution.litter], evolution.contests.under_way("litter") == 1
+        settlement = finish(order_id, version, results, failed)
+        assert not settlement.results
+        if last:
+            chosen = sorted(litter, key=lambda n: -gains[n])[: evolution.plan.litter_newborns]
+            assert [n for n in litter if n in evolution.nursery] == sorted(chosen) and not evolution.litter
+            assert set(chosen) <= set(evolution.nursery.training())
+        return settlement
+
+    evolution.evaluation_finished = finished
+    while toy.round():
+        pass
+    plan = evolution.plan
+    assert (plan.litter_size, plan.litter_newborns, plan.litter_steps) == (8, 4, 32 * 128)
+    assert len(gains) >= 5 * plan.litter_size * plan.litter_newborns
+    assert 0 < len(evolution.trained & set(speeds)) <= len(speeds) / plan.litter_size
+
+
+def test_children_that_fail_in_their_litter_do_not_train():
+    evolution = make_evolution(400_000)
+    toy = ToyWorkers(evolution)
+    toy.unscorable = frozenset(range(1, 10_000, 5))
+    while toy.round():
+        pass
+    failed = {n for order in toy.seen if order.purpose == "litter" for n in order.bodies} & toy.unscorable
+    reasons = [reason for reasons in evolution.failures.values() for reason in reasons]
+    assert reasons.count("litter: fell apart") == len(failed) > 10 and not failed & evolution.trained
+
+
+def test_nobody_is_tried_where_a_litter_is_one_child():
+    toy = run(make_evolution(100_000, litter_size=1))
+    assert {order.purpose for order in toy.seen} == {"contest"}
+
+
+def test_trying_a_litter_takes_no_more_steps_than_its_newborns_train():
+    for total in (3_000, 30_000, 100_000):
+        plan = make_evolution(total).plan
+        assert plan.litter_steps <= plan.litter_newborns * plan.newborn_steps
+    assert make_evolution(3_000).plan.litter_size == 2 and make_evolution(100_000).plan.litter_size == 7
 
 
 def test_elites_are_scored_again_and_keep_their_history():
