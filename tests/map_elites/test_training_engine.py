@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from map_elites.trainer import settings
+from map_elites.contests import EvaluationOrder
+from map_elites.schedule import make_plan
+from map_elites.trainer import settings, shared_crew
 from map_elites.trainer.bodies import body_spec, make_body
 from map_elites.trainer.settings import EnvironmentConfig, TrainConfig
 from robogrammar_env.design import as_design
@@ -53,3 +55,23 @@ def test_a_swinging_body_follows_the_gait_of_its_seed_whatever_it_is_told():
     pytest.importorskip("mujoco")
     assert body_spec(0, DESIGN, TrainConfig(), swings=True).payload.engine == "mujoco"
     assert (swing(1, 0.0) == swing(1, 1.0)).all() and np.abs(swing(1, 0.0) - swing(2, 0.0)).max() > 0.1
+
+
+def test_only_scores_that_stay_are_from_the_engine_that_scores(monkeypatch: pytest.MonkeyPatch):
+    """Gaits and tries only say who may train; they may come from the fast engine."""
+    pytest.importorskip("mujoco")
+    orders = []
+
+    class Supervisor:
+        def __init__(self, *parts, **settings):
+            self.evaluate = orders.append
+
+    monkeypatch.setattr(shared_crew, "_supervisor_class", lambda config: Supervisor)
+    config = TrainConfig()
+    plan = make_plan(100_000, 1, config.evolution, config.evaluation, episode_steps=128)
+    crew = shared_crew.SharedCrew(config, plan, lambda number: DESIGN)
+    for purpose in ("contest", "litter", "screening"):
+        crew.carry_out(EvaluationOrder(0, (0,), (0,), purpose))
+    plans = [order.bodies[0].payload for order in orders]
+    assert [plan.engine for plan in plans] == ["pybullet", "mujoco", "mujoco"]
+    assert [plan.swings for plan in plans] == [False, False, True]
