@@ -113,7 +113,7 @@ def run(folder: RunFolder, arguments: Sequence[str]) -> None:
     Raises:
         RunFailedError: The trainer ended with an error, which it has printed.
     """
-    if folder.summary_path.exists():
+    if is_finished(folder):
         return
     command = [sys.executable, str(ROOT / "map_elites_trainer.py")]
     if folder.checkpoints():
@@ -123,8 +123,14 @@ def run(folder: RunFolder, arguments: Sequence[str]) -> None:
         command += [*arguments, "--results-dir", str(folder.path.parent), "--run-name", folder.path.name]
     print(f"# {' '.join(command[1:])}", flush=True)
     done = subprocess.run([*command, "--log-file", ""], stdout=subprocess.DEVNULL, check=False)
-    if done.returncode or not folder.summary_path.exists():
+    if done.returncode or not is_finished(folder):
         raise RunFailedError(f"{folder.path}: the trainer ended with exit code {done.returncode}")
+
+
+def is_finished(folder: RunFolder) -> bool:
+    """Whether a run has come to its end; one under way, or interrupted, has a summary too."""
+    path = folder.summary_path
+    return path.exists() and json.loads(path.read_text(encoding="utf-8"))["status"] == "finished"
 
 
 def collect(folder: RunFolder, judge: str | None) -> dict[str, Any]:

@@ -188,6 +188,19 @@ def test_evolution(tmp_path, capsys):
     assert part["diversity"][-1]["env_steps"] > 0 and part["curves"]["env_steps"]
 
 
+def test_an_interrupted_run_of_evolution_is_taken_up_again(tmp_path, capfd):
+    arguments = ["--cases", "shared", "--steps", "3000", "--workers", "1", "--seeds", "0", "--out", str(tmp_path)]
+    evolution.main(arguments)
+    summary, part = tmp_path / "runs" / "shared-seed0" / "summary.json", tmp_path / "shared-seed0.json"
+    text = summary.read_text().replace('"finished"', '"interrupted"')
+    summary.write_text(text)
+    part.unlink()
+    capfd.readouterr()
+    evolution.main(arguments)
+    assert '"interrupted"' in text and "--resume" in capfd.readouterr().out
+    assert json.loads(part.read_text())["summary"]["status"] == "finished"
+
+
 @pytest.mark.parametrize("case", evolution.CASES)
 def test_the_trainer_takes_the_settings_of_every_case(case):
     settings = evolution.resolved([*evolution.CASES[case], *evolution.run_arguments(evolution.parse_arguments([]), 0)])
