@@ -167,7 +167,7 @@ class Archive:
         return math.fsum(elite.fitness for elite in self)
 
     def gain(self, score: Score) -> float:
-        """What the QD score would gain, m/s, from a design with that score; negative where the incumbent is fitter.
+        """What the QD score would gain, m/s, from a design with that score; negative where it would lose its cell.
 
         Raises:
             ArchiveError: A descriptor of the grid is missing or not finite.

@@ -139,8 +139,8 @@ class EvolutionConfig:
     )
     litter_size: int = option(
         8,
-        "shared: children that try the policy for one episode, for each newborn; who would add most to the archive "
-        "trains; 1: nobody is tried",
+        "shared: children that try the policy for one episode, for each newborn, in no more steps than it trains; "
+        "who would add most to the archive trains; 1: nobody is tried",
         low=1,
         high=64,
     )

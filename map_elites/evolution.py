@@ -177,7 +177,8 @@ class Evolution(Search):
     def _next_litter(self, env_steps: int) -> list[EvaluationOrder]:
         """Has children try the policy, if soon nobody is left to take a place that falls free.
 
-        None where they could not train any more, or nobody is an elite yet.
+        None where those chosen could not train any more, even if places were free for them at once, or while nobody is
+        an elite.
         """
         plan, needed = self.plan, self.plan.litter_steps + self.plan.litter_newborns * self.plan.newborn_steps
         if self.litter or plan.litter_size < 2 or not len(self.archive) or self.steps_left(env_steps) < needed:
@@ -386,6 +387,8 @@ class Evolution(Search):
         if not self.contests.under_way("litter"):
             gains = {n: self.archive.gain(score) for n, score in self._litter_scores.items() if n in self.nursery}
             chosen = sorted(gains, key=lambda n: (-gains[n], n))[: self.plan.litter_newborns]
+            total = math.fsum(gains[number] for number in chosen)
+            log.info("litter: %d tried, %d chosen, who would add %.3f m/s", len(gains), len(chosen), total)
             self.nursery.choose(self.litter, chosen)
             self.litter, self._litter_scores = [], {}
         return Settlement()

@@ -86,7 +86,7 @@ class Nursery:
         self._newborns[newborn.id] = newborn
 
     def training(self) -> list[int]:
-        """Ids of those that still train, oldest first."""
+        """Ids of those that still train, in the order in which they came; of a litter the best first."""
         return [newborn.id for newborn in self if newborn.training]
 
     def without_place(self, placed: set[int]) -> int:

@@ -37,7 +37,7 @@ class Plan:
         num_initial: Bodies of the warm-up.
         warmup_steps: Length of the warm-up.
         newborn_steps: Training before a newborn is scored.
-        litter_size: Children that try the policy for each newborn; 1: none.
+        litter_size: Children that try the policy for each newborn, in no more steps than it trains; 1: none.
         litter_newborns: Newborns that are chosen together from their litter.
         episode_steps: Steps of an evaluation episode.
         terrains: How many terrains every body trains and is scored on.
@@ -163,7 +163,7 @@ class TrainingMix:
     """The bodies of one worker: newborns until they have grown up, elites that rehearse beside them.
 
     Attributes:
-        newborns: Ids, oldest first.
+        newborns: Ids, in the order in which they got their places.
         rehearsing: Ids of elites (or warm-up bodies).
     """
 
