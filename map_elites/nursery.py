@@ -28,7 +28,7 @@ class Newborn:
         design: What it is.
         parent_ids: Elites, or bodies of the screening, that it was bred from.
         steps: Control steps it has trained.
-        training: It still has to train before it can be scored. A child that may never do so is not yet.
+        training: It still has to train before it can be scored; not so a child of a litter that has not been chosen.
         recent: Values of its last training episodes.
     """
 
