@@ -181,9 +181,10 @@ class Evolution(Search):
         an elite.
         """
         plan, needed = self.plan, self.plan.litter_steps + self.plan.litter_newborns * self.plan.newborn_steps
-        if self.litter or plan.litter_size < 2 or not len(self.archive) or self.steps_left(env_steps) < needed:
+        if self.litter or plan.litter_size < 2 or not len(self.archive):
             return []
-        if len(set(self.nursery.training()) - self._placed()) >= plan.litter_newborns:
+        stock = set(self.nursery.training()) - self._placed()
+        if len(stock) >= plan.litter_newborns or self.steps_left(env_steps) < needed:
             return []
         self.litter = self.nursery.litter(plan.litter_size * plan.litter_newborns)
         return self.contests.litter_orders(self.litter)
