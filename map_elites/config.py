@@ -144,6 +144,12 @@ class EvolutionConfig:
         low=1,
         high=64,
     )
+    litter_contenders: int = option(
+        2,
+        "shared: others of a litter, for each newborn at most, that compete at once, untrained, if they promise a gain",
+        low=0,
+        high=64,
+    )
     random_share: float = option(0.1, "share of children drawn at random instead of bred", low=0.0, high=1.0)
     tournament: int = option(
         6, "elites drawn for each parent and each place to rehearse; the fastest of them gets it", low=1, high=64

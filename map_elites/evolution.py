@@ -1,6 +1,6 @@
 """The search: random bodies and children of the fastest try random gaits; the fastest of all warm the policy up; then
 children of elites try the policy, those that would add most to the archive are the newborns, which train, grow up, are
-scored and enter it; at the end all elites are scored once more, and with them
+scored and enter it, while the next best are scored at once; at the end all elites are scored once more, and with them
 those that had lost their cells on the way, so that the archive is the best that the last policy makes of all of them.
 
 `Evolution` decides and remembers; it runs nothing. Whoever owns the workers asks for `commands`, carries them out and
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 PARENTS_IN_A_LINE = 4  # the fastest of a line so far, in the screening
 MOST_RESERVES = 256  # a checkpoint holds a kilobyte of each
+LEAST_GAIN = 0.02  # m/s that a child of a litter has to promise to compete untrained
 
 
 @dataclass(frozen=True)
@@ -380,19 +381,32 @@ class Evolution(Search):
     def _litter_finished(
         self, policy_version: int, results: Mapping[int, Sequence[Mapping[str, float]]], failed: Mapping[int, str]
     ) -> Settlement:
-        """Once all have tried: the children that would add most to the archive will train. Nothing is settled."""
+        """Once all have tried, those that would add most to the archive train, the next best compete untrained.
+
+        Nothing is settled: only a contest decides who has a cell.
+        """
         scores, failures = self.scores_of(policy_version, results, dict(failed))
         self._litter_scores |= scores
         for number, reason in sorted(failures.items()):
             self.body_failed(number, f"litter: {reason}")
         if not self.contests.under_way("litter"):
-            gains = {n: self.archive.gain(score) for n, score in self._litter_scores.items() if n in self.nursery}
-            chosen = sorted(gains, key=lambda n: (-gains[n], n))[: self.plan.litter_newborns]
-            total = math.fsum(gains[number] for number in chosen)
-            log.info("litter: %d tried, %d chosen, who would add %.3f m/s", len(gains), len(chosen), total)
-            self.nursery.choose(self.litter, chosen)
-            self.litter, self._litter_scores = [], {}
+            self._choose_newborns()
         return Settlement()
+
+    def _choose_newborns(self) -> None:
+        """Ends a litter."""
+        gains = {n: self.archive.gain(score) for n, score in self._litter_scores.items() if n in self.nursery}
+        ranked = sorted(gains, key=lambda n: (-gains[n], n))
+        chosen, others = ranked[: self.plan.litter_newborns], ranked[self.plan.litter_newborns :]
+        contenders = [n for n in others if gains[n] >= LEAST_GAIN][: self.plan.litter_contenders]
+        self.nursery.choose(self.litter, chosen, contenders)
+        for number in contenders:
+            self.nursery[number].recent.append(self._litter_scores[number].descriptors)
+            self.contests.enter(number)
+        total = math.fsum(gains[number] for number in chosen)
+        words = "litter: %d tried, %d chosen, who would add %.3f m/s, %d others compete untrained"
+        log.info(words, len(gains), len(chosen), total, len(contenders))
+        self.litter, self._litter_scores = [], {}
 
     def _evaluation_failed(self, number: int, reason: str, wait: Wait | None) -> None:
         self.body_failed(number, f"evaluation: {reason}")

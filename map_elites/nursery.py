@@ -29,7 +29,7 @@ class Newborn:
         parent_ids: Elites, or bodies of the screening, that it was bred from.
         steps: Control steps it has trained.
         training: It still has to train before it can be scored; not so a child of a litter that has not been chosen.
-        recent: Values of its last training episodes.
+        recent: Values of its last training episodes, or of its try in a litter.
     """
 
     id: int
@@ -113,13 +113,13 @@ class Nursery:
             self[number].training = False
         return children
 
-    def choose(self, litter: Sequence[int], chosen: Sequence[int]) -> None:
-        """Has the chosen of a litter train, the best first, and forgets the others."""
-        newborns = [self._newborns.pop(number) for number in chosen]
+    def choose(self, litter: Sequence[int], chosen: Sequence[int], contenders: Sequence[int]) -> None:
+        """Has the chosen of a litter train, the best first, keeps the contenders as they are, forgets the others."""
+        kept = [self._newborns.pop(number) for number in (*chosen, *contenders)]
         for number in litter:
             self.pop(number)
-        for newborn in newborns:
-            newborn.training = True
+        for newborn in kept:
+            newborn.training = newborn.id in chosen
             self.put(newborn)
 
     def random_newborn(self) -> int:

@@ -39,6 +39,7 @@ class Plan:
         newborn_steps: Training before a newborn is scored.
         litter_size: Children that try the policy for each newborn, in no more steps than it trains; 1: none.
         litter_newborns: Newborns that are chosen together from their litter.
+        litter_contenders: Most others of a litter that compete untrained.
         episode_steps: Steps of an evaluation episode.
         terrains: How many terrains every body trains and is scored on.
         score_steps: Steps behind one score of one body.
@@ -59,6 +60,7 @@ class Plan:
     newborn_steps: int
     litter_size: int
     litter_newborns: int
+    litter_contenders: int
     episode_steps: int
     terrains: int
     score_steps: int
@@ -121,6 +123,7 @@ def make_plan(
     )
     newborn_steps = min(evolution.training_steps_per_individual, newborn_steps)
     newborn_places = max(1, round(places * evolution.newborn_share))
+    litter_newborns = max(1, workers * newborn_places // 2)
     num_initial = max(1, min(evolution.num_initial_random, total_steps // STEPS_PER_INITIAL))
     gait_steps = evolution.screening_episodes * episode_steps
     num_screened = min(evolution.num_screened, int(total_steps * SCREENING_SHARE) // gait_steps) if shared else 0
@@ -136,7 +139,8 @@ def make_plan(
         warmup_steps=min(int(total_steps * evolution.warmup_share), longest_warmup),
         newborn_steps=newborn_steps,
         litter_size=max(1, min(evolution.litter_size, newborn_steps // (terrains * episode_steps))),
-        litter_newborns=max(1, workers * newborn_places // 2),
+        litter_newborns=litter_newborns,
+        litter_contenders=evolution.litter_contenders * litter_newborns,
         episode_steps=episode_steps,
         terrains=terrains,
         score_steps=evaluation.episodes * terrains * episode_steps,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 
 import pytest
 
@@ -10,7 +11,7 @@ from map_elites.archive import Archive
 from map_elites.checkpoint import restore_search, search_state
 from map_elites.config import EvaluationConfig, EvolutionConfig
 from map_elites.errors import RunFailedError
-from map_elites.evolution import MOST_RESERVES, Evolution, TrainCommand
+from map_elites.evolution import LEAST_GAIN, MOST_RESERVES, Evolution, TrainCommand
 from map_elites.schedule import make_plan, update_size
 from map_elites.search import World
 from map_elites.variation import Variation
@@ -149,21 +150,31 @@ def test_nothing_is_scored_before_the_warmup_ends():
     assert set(evolution.initial) >= set(toy.seen[0].bodies) and evolution.trained >= set(evolution.initial)
 
 
-def test_newborns_have_their_guaranteed_steps_before_they_can_lose():
-    evolution = make_evolution(100_000)
-    toy, steps = ToyWorkers(evolution), {}
-    original = evolution.episode_finished
+@pytest.mark.parametrize("contenders", [0, 2])
+def test_newborns_have_their_guaranteed_steps_before_they_can_lose(contenders: int):
+    """Only children whose litter had no place for them compete without, and none that has begun to train."""
+    evolution = make_evolution(400_000, litter_contenders=contenders)
+    toy, steps, at_first = ToyWorkers(evolution), {}, {}
+    finished, commands = evolution.episode_finished, evolution.commands
 
     def count(number, taken, info):
         steps[number] = steps.get(number, 0) + taken
-        original(number, taken, info)
+        finished(number, taken, info)
 
-    evolution.episode_finished = count
+    def note(env_steps):
+        for command in (given := commands(env_steps)):
+            for number in command.bodies if getattr(command, "purpose", "") == "contest" else ():
+                at_first.setdefault(number, steps.get(number, 0))
+        return given
+
+    evolution.episode_finished, evolution.commands = count, note
     while toy.round():
         pass
-    scored = {number for order in toy.seen if order.purpose == "contest" for number in order.bodies}
-    assert len(scored) > 20
-    assert all(steps[n] >= evolution.plan.newborn_steps for n in scored - set(evolution.initial))
+    tried = {number for order in toy.seen if order.purpose == "litter" for number in order.bodies}
+    untrained = {number for number, taken in at_first.items() if taken == 0}
+    assert untrained <= tried and bool(untrained) == bool(contenders)
+    trained = at_first.keys() - untrained - set(evolution.initial)
+    assert len(trained) > 20 and all(at_first[n] >= evolution.plan.newborn_steps for n in trained)
 
 
 def test_orders_share_seeds_and_never_hold_a_body_twice():
@@ -179,7 +190,7 @@ def test_orders_share_seeds_and_never_hold_a_body_twice():
 
 
 def test_of_a_litter_those_train_that_would_add_most_to_the_archive():
-    evolution, speeds, gains = make_evolution(400_000), {}, {}
+    evolution, speeds, gains, newborns, others_kept = make_evolution(400_000), {}, {}, set(), []
     toy, finish = ToyWorkers(evolution), evolution.evaluation_finished
 
     def finished(order_id, version, results, failed):
@@ -194,9 +205,14 @@ def test_of_a_litter_those_train_that_would_add_most_to_the_archive():
         settlement = finish(order_id, version, results, failed)
         assert not settlement.results
         if last:
-            chosen = sorted(litter, key=lambda n: -gains[n])[: evolution.plan.litter_newborns]
-            assert [n for n in litter if n in evolution.nursery] == sorted(chosen) and not evolution.litter
-            assert set(chosen) <= set(evolution.nursery.training())
+            ranked = sorted(litter, key=lambda n: -gains[n])
+            chosen, others = ranked[: evolution.plan.litter_newborns], ranked[evolution.plan.litter_newborns :]
+            contenders = [n for n in others if gains[n] >= LEAST_GAIN][: evolution.plan.litter_contenders]
+            newborns.update(chosen)
+            others_kept.append(contenders)
+            assert {n for n in litter if n in evolution.nursery} == {*chosen, *contenders} and not evolution.litter
+            assert set(chosen) == set(evolution.nursery.training()) & set(litter)
+            assert all(n in evolution.contests.waiting and evolution.nursery[n].recent for n in contenders)
         return settlement
 
     evolution.evaluation_finished = finished
@@ -204,8 +220,10 @@ def test_of_a_litter_those_train_that_would_add_most_to_the_archive():
         pass
     plan = evolution.plan
     assert (plan.litter_size, plan.litter_newborns, plan.litter_steps) == (8, 4, 32 * 128)
+    assert plan.litter_contenders == max(map(len, others_kept)) == 8 > min(map(len, others_kept))
     assert len(gains) >= 5 * plan.litter_size * plan.litter_newborns
-    from_litters, everybody = evolution.trained & set(speeds), evolution.trained - set(evolution.initial)
+    from_litters, without = evolution.trained & newborns, {*evolution.initial, *chain(*others_kept)}
+    everybody = evolution.trained - without  # a contender that won a cell rehearses
     assert len(everybody) * 0.4 <= len(from_litters) <= len(speeds) / plan.litter_size
 
 
