@@ -50,7 +50,7 @@ class Evolution(Search):
         warmup_end: Control steps of the run at which that ends.
         initial: Ids of the first population; empty until it is found.
         litter: Children that try the policy, of whom some will be newborns.
-        closing: Nobody trains any more, elites and reserve are scored for the last time.
+        closing: Nobody trains any more; elites, who still waits and the reserve are scored for the last time.
         reserve: Bodies that lost a contest, by id, the last one at the end. While the policy learns,
             elites come to move otherwise, and leave cells that one of these may fill under the last weights.
     """
@@ -158,14 +158,14 @@ class Evolution(Search):
         return bool(self.contests.flights)
 
     def _closing_bodies(self) -> list[int]:
-        """Who is scored at the end: elites, then those of the reserve that may become one, the last to lose first."""
+        """Who is scored at the end: elites, who still waits for a contest, then the reserve, the last to lose first."""
         reserve = [
             number
             for number, elite in self.reserve.items()
             if not (self.archive.has_design(elite.design) or self.set_aside(elite.design))
         ]
-        everybody = [*(elite.id for elite in oldest_scores_first(self.archive)), *reversed(reserve)]
-        return everybody[: self.plan.most_closing_scores]
+        elites = (elite.id for elite in oldest_scores_first(self.archive))
+        return [*elites, *self.contests.waiting, *reversed(reserve)][: self.plan.most_closing_scores]
 
     def _orders(self, env_steps: int) -> Iterator[EvaluationOrder]:
         if self.warming_up:
@@ -398,7 +398,8 @@ class Evolution(Search):
         gains = {n: self.archive.gain(score) for n, score in self._litter_scores.items() if n in self.nursery}
         ranked = sorted(gains, key=lambda n: (-gains[n], n))
         chosen, others = ranked[: self.plan.litter_newborns], ranked[self.plan.litter_newborns :]
-        contenders = [n for n in others if gains[n] >= LEAST_GAIN][: self.plan.litter_contenders]
+        room = max(0, self.plan.most_bodies - len(self.contests.waiting))  # nobody is to wait longer because of them
+        contenders = [n for n in others if gains[n] >= LEAST_GAIN][: min(self.plan.litter_contenders, room)]
         self.nursery.choose(self.litter, chosen, contenders)
         for number in contenders:
             self.nursery[number].recent.append(self._litter_scores[number].descriptors)

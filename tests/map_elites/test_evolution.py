@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import chain
 
 import pytest
@@ -263,6 +264,46 @@ def test_a_run_ends_with_the_scores_of_its_last_policy():
     last = [number for order in toy.seen if len(order.seeds) == 4 for number in order.bodies]
     assert {elite.id for elite in evolution.archive} <= set(last) and len(last) == len(set(last))
     assert {elite.score.policy_version for elite in evolution.archive} == {toy.version}
+
+
+def hold_contests(evolution: Evolution) -> None:
+    """From now on nobody is scored before the end."""
+    evolution.plan = evolution.contests.plan = replace(evolution.plan, contest_size=1_000)
+    evolution.contests.config = replace(evolution.evaluation, max_rounds=1)  # nor for another round
+
+
+def test_who_waits_for_a_contest_when_training_ends_is_scored_with_the_others():
+    evolution = make_evolution(400_000)
+    toy, waiting, close = ToyWorkers(evolution), [], evolution.closing_orders
+
+    def closing_orders():
+        waiting.extend(evolution.contests.waiting)
+        return close()
+
+    evolution.closing_orders = closing_orders
+    while toy.env_steps < 340_000:
+        toy.round()
+    hold_contests(evolution)
+    while toy.round():
+        pass
+    closing = {number for order in toy.seen if len(order.seeds) == 4 for number in order.bodies}
+    assert len(waiting) > 4 and set(waiting) <= closing and not evolution.contests.waiting
+    assert set(waiting) & {elite.id for elite in evolution.archive}
+
+
+def test_contenders_do_not_make_the_others_wait():
+    """Where contests cannot keep up, no more of them enter than one order takes."""
+    evolution = make_evolution(400_000, litter_contenders=8)
+    toy, waiting = ToyWorkers(evolution), []
+    while len(evolution.archive) < 4:
+        toy.round()
+    hold_contests(evolution)
+    while toy.round():
+        waiting.append(
+            (len(evolution.contests.waiting), sum(not evolution.nursery[n].steps for n in evolution.contests.waiting))
+        )
+    assert max(everybody for everybody, _ in waiting) > evolution.plan.most_bodies
+    assert 0 < max(contenders for _, contenders in waiting) <= evolution.plan.most_bodies
 
 
 def test_who_had_lost_its_cell_gets_one_that_fell_empty():
