@@ -14,6 +14,7 @@ from robogrammar_env.engine.parts import plan_parts
 from robogrammar_env.robot_model import RobotModel
 from robogrammar_env.terrain import Terrain
 
+TOUCH_M = 0.003  # a link so near touches the ground: soft contacts bounce where Bullet's hold (docs/engines.md)
 _FREE = 7  # positions of the free base joint in qpos; its velocities are 6
 _CROSS_LEFT, _CROSS_RIGHT = np.array([1, 2, 0, 2, 0, 1]), np.array([2, 0, 1, 1, 2, 0])  # terms of a cross product
 
@@ -57,6 +58,8 @@ class MuJoCoEngine:
         parts = plan_parts(self.robot, merge_mounts=merge_mounts)
         mjcf.add_robot(root, self.robot, collides=[part.main for part in parts])
         mjcf.add_terrain(root, self.terrain, self.robot.links[0].friction)
+        for geom in root.iterfind("worldbody/geom"):  # the ground; within the gap there is a contact, but no force
+            geom.attrib.update(margin=repr(TOUCH_M), gap=repr(TOUCH_M))
         self._add_motors(root)
         model = mujoco.MjModel.from_xml_string(mjcf.to_text(root))
         if self.terrain.heightfield is not None:

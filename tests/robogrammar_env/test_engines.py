@@ -5,6 +5,7 @@ import pytest
 from bodies import FLAT, RIDGED, STANDING, WALKER, robot
 
 from robogrammar_env.apr30 import LIMB_JOINTS, SPINE_JOINTS
+from robogrammar_env.behaviour import feet
 from robogrammar_env.design import as_design
 from robogrammar_env.engine.base import CONTROL_STEP_S, GRAVITY_M_S2, Engine, link_ends, make_engine, spawn_position
 from robogrammar_env.errors import UnknownNameError
@@ -130,6 +131,27 @@ def test_standing_robot_stands_and_feels_the_ground(engine_name):
     assert np.linalg.norm(state.base_velocity) < 0.02
     touching = [engine.robot.links[index].kind for index in np.flatnonzero(state.contacts)]
     assert touching == ["limb"] * 4
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_feet_touch_the_ground_as_often_in_both_engines(body):
+    """The default descriptor: a child that tries the policy in one engine should want the same cell in the other."""
+    pytest.importorskip("mujoco")
+    shares = [np.mean([feet_on_ground(name, BODIES[body], gait) for gait in range(3)]) for name in ENGINES]
+    assert shares[0] == pytest.approx(shares[1], abs=0.08)
+
+
+def feet_on_ground(engine_name: str, text: str, gait: int) -> float:
+    """Share of the feet on the ground over 64 control steps of a random sinusoid."""
+    engine, rng = engine_of(engine_name, text), np.random.default_rng(gait)
+    count, rate = engine.robot.num_joints, rng.uniform(3, 8)
+    amplitudes, phases, offsets = (rng.uniform(*span, count) for span in ((0.1, 0.7), (0, 2 * np.pi), (-0.3, 0.3)))
+    engine.reset(np.zeros(count))
+    touching = []
+    for step in range(64):
+        engine.step(offsets + amplitudes * np.sin(rate * step * CONTROL_STEP_S + phases))
+        touching.append(engine.state().contacts[feet(engine.robot)].mean())
+    return float(np.mean(touching))
 
 
 @pytest.mark.parametrize("body", BODIES)
