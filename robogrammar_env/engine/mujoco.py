@@ -14,7 +14,7 @@ from robogrammar_env.engine.parts import plan_parts
 from robogrammar_env.robot_model import RobotModel
 from robogrammar_env.terrain import Terrain
 
-TOUCH_M = 0.003  # a link so near touches the ground: soft contacts bounce where Bullet's hold (docs/engines.md)
+TOUCH_M = 0.003  # a link so near the ground touches it, as often then as in PyBullet (docs/engines.md)
 _FREE = 7  # positions of the free base joint in qpos; its velocities are 6
 _CROSS_LEFT, _CROSS_RIGHT = np.array([1, 2, 0, 2, 0, 1]), np.array([2, 0, 1, 1, 2, 0])  # terms of a cross product
 
