@@ -30,6 +30,8 @@ _GROUND_DARK, _GROUND_LIGHT = np.array([0.62, 0.66, 0.62]), np.array([0.82, 0.85
 _VIEW = np.array([0.55, -1.0, 0.5])  # from the target to the camera, in units of the distance
 _HAZE_M = 8.0  # boxes farther away are not drawn
 _FIELD_OF_VIEW = 0.6  # half the picture's width at distance 1
+_CATCH_UP = 0.3  # share of its error that the camera makes up for in a frame
+_SPEED_UP = 2 - _CATCH_UP - 2 * (1 - _CATCH_UP) ** 0.5  # share that its speed changes by: critical damping
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Solid:
 
 
 class Renderer:
-    """Draws one robot on one terrain; the camera follows smoothly.
+    """Draws one robot on one terrain; the camera follows smoothly, and keeps pace with a fast robot.
 
     Args:
         robot: whom to draw.
@@ -117,6 +119,7 @@ class Renderer:
         self._distance_m = (0.35 + 1.6 * size_m(robot)) / closeness
         self._colours = [_colour(robot, link) for link in robot.links]
         self._target: np.ndarray | None = None
+        self._pace = np.zeros(3)  # of the target, m a frame
 
     def frame(self, state: RobotState) -> np.ndarray:
         """(height, width, 3) uint8 picture of a state."""
@@ -136,7 +139,9 @@ class Renderer:
 
     def _follow(self, positions: np.ndarray) -> Camera:
         middle = (positions.min(axis=0) + positions.max(axis=0)) / 2
-        self._target = middle if self._target is None else self._target + 0.2 * (middle - self._target)
+        expected = middle if self._target is None else self._target + self._pace
+        self._target = expected + _CATCH_UP * (middle - expected)
+        self._pace = self._pace + _SPEED_UP * (middle - expected)  # else a fast robot runs out of the picture
         position = self._target + self._distance_m * _VIEW
         ground = float(self._terrain.height_at(position[0], position[1]))
         position = np.array([*position[:2], max(position[2], ground + 0.1)])

@@ -62,6 +62,19 @@ def test_moving_robots_change_the_picture(terrain):
     assert not np.array_equal(first, renderer.frame(simulation.state))
 
 
+def test_a_fast_robot_stays_in_the_middle():
+    body = robot(WALKER)
+    positions, rotations = body.rest_pose()
+    renderer = Renderer(body, make_terrain("flat"), width=96, height=64)
+    middles = []
+    for frame in range(46):  # 3 s
+        picture = renderer.picture(positions + [2.0 * frame / 15, 0, 0], rotations).astype(int)
+        legs = np.abs(picture[..., 0] - picture[..., 2]) > 30  # orange and blue
+        middles.append(np.nonzero(legs)[1].mean() if legs.any() else np.inf)
+    assert middles[-1] == pytest.approx(middles[0], abs=1.5)
+    assert middles == pytest.approx([middles[0]] * len(middles), abs=20)
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".mp4"])
 def test_films_open_again(tmp_path, suffix):
     simulation = Simulation(WALKER, settings=EpisodeSettings(control_steps=6))
