@@ -71,13 +71,13 @@ class SwingingBody(SimulatedBody):
 def body_spec(
     number: int, design: RobotDesign, config: TrainConfig, *, training: bool = False, swings: bool = False
 ) -> BodySpec:
-    """A design on its way to a worker, in the engine that scores, or in the one that trains where no score stays.
+    """A design on its way to a worker, in the engine that scores unless it trains or swings, and so has no cell to want.
 
     Args:
         number: Its id.
         design: What it is.
         config: All settings.
-        training: It trains, or tries the policy before it may.
+        training: It trains.
         swings: It moves by random gaits, whatever the policy says.
     """
     environment = config.environment

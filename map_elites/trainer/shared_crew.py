@@ -95,8 +95,7 @@ class SharedCrew:
         if isinstance(command, TrainCommand):
             self._supervisor.train(command.worker, TrainOrder(self._specs(command.bodies, training=True)))
         elif isinstance(command, EvaluationOrder):
-            purpose = command.purpose
-            specs = self._specs(command.bodies, training=purpose == "litter", swings=purpose == "screening")
+            specs = self._specs(command.bodies, swings=command.purpose == "screening")
             self._supervisor.evaluate(EvaluateOrder(command.order_id, specs, command.seeds))
         else:
             raise TypeError(f"no such command here: {command!r}")
