@@ -71,7 +71,7 @@ class SwingingBody(SimulatedBody):
 def body_spec(
     number: int, design: RobotDesign, config: TrainConfig, *, training: bool = False, swings: bool = False
 ) -> BodySpec:
-    """A design on its way to a worker, in the engine that scores unless it trains or swings, and so has no cell to want.
+    """A design on its way to a worker, in the engine that scores unless it trains or swings: then it wants no cell.
 
     Args:
         number: Its id.

@@ -68,7 +68,8 @@ def test_a_fast_robot_stays_in_the_middle():
     renderer = Renderer(body, make_terrain("flat"), width=96, height=64)
     middles = []
     for frame in range(46):  # 3 s
-        picture = renderer.picture(positions + [2.0 * frame / 15, 0, 0], rotations).astype(int)
+        ahead = np.array([2.0 * frame / 15, 0.0, 0.0])
+        picture = renderer.picture(positions + ahead, rotations).astype(int)
         legs = np.abs(picture[..., 0] - picture[..., 2]) > 30  # orange and blue
         middles.append(np.nonzero(legs)[1].mean() if legs.any() else np.inf)
     assert middles[-1] == pytest.approx(middles[0], abs=1.5)
