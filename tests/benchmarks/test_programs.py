@@ -13,6 +13,7 @@ from typing import Any
 import evolution
 import learner_device
 import learning
+import litters
 import numpy as np
 import peers
 import published
@@ -21,7 +22,9 @@ import shared_vs_independent
 import sinusoids
 import zero_shot
 
+from map_elites.archive import Archive
 from map_elites.errors import UserError
+from tests.map_elites.fakes import AXES, toy_elite, toy_score
 
 TINY = [
     "experience.segment_length=16",
@@ -246,3 +249,15 @@ def test_ctrl_c_ends_a_program_with_one_line(tmp_path, bodies):
         said = program.stderr.read()
         assert program.wait() == 130
     assert said.splitlines()[-1].startswith("interrupted") and "Traceback" not in said
+
+
+def test_litters_add_what_their_contests_give():
+    """Two litters: in the first all chosen want their cell again, in the second the fastest gets the incumbent's."""
+    archive = Archive(AXES)
+    archive.add(toy_elite(0, toy_score(1.0, contact=0.1)))
+    tries = {n: toy_score(0.01 * n, contact=0.5) for n in range(2 * litters.LITTER)}
+    contests = dict(tries) | {63: toy_score(1.2, contact=0.1)}
+    found = litters.compare(archive, tries, contests, litters=2)
+    assert found["promised_m_s"] == pytest.approx([0.28 + 0.29 + 0.30 + 0.31, 0.60 + 0.61 + 0.62 + 0.63])
+    assert found["added_m_s"] == pytest.approx([0.28 + 0.29 + 0.30 + 0.31, 0.60 + 0.61 + 0.62 + 0.20])
+    assert found["same_cell"] == 63 / 64 and found["same_cell_chosen"] == 7 / 8

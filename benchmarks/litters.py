@@ -1,0 +1,148 @@
+"""Does a child's try tell what its contest will be? The same children try in either engine, then compete.
+
+    python benchmarks/litters.py --runs results/a results/b
+
+Breeds litters from the archives of finished `--train-shared` runs, as the trainer does, and has every child try the
+final policy for an episode from the exact start pose, in the engine that trains and in the one that scores. Each time
+the four that promise to add most to the QD score are chosen, and their contest, two episodes from other start poses in
+the engine that scores, says what they add: as much as they promise, if a child wants the same cell again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common.options import run_program, trial_settings
+from common.parts import Parts
+from common.trial import PRELOAD
+
+from map_elites.archive import Archive, Score, load_archive
+from map_elites.checkpoint import LEARNER_FILE
+from map_elites.config import build, merge, nest, read_yaml
+from map_elites.evaluation import REFERENCE_SEED, score_episodes
+from map_elites.nursery import Nursery
+from map_elites.run_folder import open_folder
+from map_elites.trainer.bodies import body_spec, describe, design_space, make_body, observation_spec, read_design
+from map_elites.trainer.settings import TrainConfig
+from map_elites.variation import Variation
+from robogrammar_env.design import RobotDesign
+from shared_ppo.in_process import InProcessSupervisor
+from shared_ppo.messages import EvaluateOrder, EvaluationReport
+
+LITTER, CHOSEN = 32, 4  # as with two workers
+TRY, CONTEST = (REFERENCE_SEED,), (700_001, 700_002)
+
+
+def children(archive: Archive, config: TrainConfig, count: int, seed: int) -> list[RobotDesign]:
+    """Bred as the trainer breeds a litter."""
+    variation = Variation(design_space(config.evolution.max_joints), config.evolution.more_edits)
+    nursery = Nursery(config.evolution, variation, archive, np.random.default_rng(seed), lambda design: False)
+    return [nursery[number].design for number in nursery.litter(count)]
+
+
+def scores(
+    config: TrainConfig, designs: Sequence[RobotDesign], checkpoint: Path, seeds: tuple[int, ...], *, training: bool
+) -> dict[int, Score]:
+    """Scores by index, in the engine that trains or the one that scores; without those that failed."""
+    specs = tuple(body_spec(n, design, config, training=training) for n, design in enumerate(designs))
+    supervisor = InProcessSupervisor(
+        make_body,
+        observation_spec(config),
+        config.shared_ppo,
+        num_workers=1,
+        seed=0,
+        mode="sync",
+        preload=PRELOAD,
+        checkpoint=checkpoint,
+    )
+    supervisor.start()
+    try:
+        supervisor.evaluate(EvaluateOrder(0, specs, seeds))
+        reports: list[EvaluationReport] = []
+        while not reports:
+            reports = [event for event in supervisor.poll(0.1) if isinstance(event, EvaluationReport)]
+    finally:
+        supervisor.stop()
+    return {
+        number: score_episodes(episodes, body=describe(designs[number]), policy_version=reports[0].policy_version)
+        for number, episodes in reports[0].results.items()
+    }
+
+
+def compare(archive: Archive, tries: dict[int, Score], contests: dict[int, Score], litters: int) -> dict[str, Any]:
+    """What the chosen of each litter promise and add, and how often a child, and a chosen one, wants its cell again."""
+
+    def again(numbers: Sequence[int]) -> float:
+        cells = [(archive.cell_of(tries[n].descriptors), archive.cell_of(contests[n].descriptors)) for n in numbers]
+        return float(np.mean([wanted == got for wanted, got in cells]))
+
+    known = sorted(tries.keys() & contests.keys())
+    gains = {n: archive.gain(tries[n]) for n in known}
+    chosen = []
+    for litter in range(litters):
+        own = [n for n in known if n // LITTER == litter]
+        chosen.append(sorted(own, key=lambda n: (-gains[n], n))[:CHOSEN])
+    return {
+        "promised_m_s": [sum(gains[n] for n in few) for few in chosen],
+        "added_m_s": [sum(max(0.0, archive.gain(contests[n])) for n in few) for few in chosen],
+        "same_cell": again(known),
+        "same_cell_chosen": again([n for few in chosen for n in few]),
+    }
+
+
+def examine(run: Path, litters: int, seed: int) -> dict[str, Any]:
+    """One run, its children tried in both engines."""
+    folder = open_folder(run)
+    config = build(TrainConfig, merge(read_yaml(folder.config_path), nest("ppo.device", "cpu")))
+    archive = load_archive(folder.archive_path, axes=config.archive.axes(), read_design=read_design)
+    checkpoint = folder.checkpoints()[-1] / LEARNER_FILE
+    designs = children(archive, config, litters * LITTER, seed)
+    contests = scores(config, designs, checkpoint, CONTEST, training=False)
+    result: dict[str, Any] = {"run": run.name, "qd_score": archive.qd_score}
+    for engine, training in ((config.environment.trains_in, True), (config.environment.engine, False)):
+        tries = scores(config, designs, checkpoint, TRY, training=training)
+        result[engine] = compare(archive, tries, contests, litters)
+    return result
+
+
+def table(parts: Sequence[dict[str, Any]]) -> str:
+    """A row for each run and engine."""
+    lines = [
+        "| run | tries in | promised by four, m/s | added | same cell again | of the chosen |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for part in parts:
+        for engine, row in part.items():
+            if isinstance(row, dict) and "promised_m_s" in row:
+                means = f"{np.mean(row['promised_m_s']):.2f} | {np.mean(row['added_m_s']):.2f}"
+                shares = f"{row['same_cell']:.0%} | {row['same_cell_chosen']:.0%}"
+                lines.append(f"| {part['run']} | {engine} | {means} | {shares} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Examines runs and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, nargs="+", default=[], metavar="RUN", help="finished runs")
+    parser.add_argument("--litters", type=int, default=4, help="litters of each run (4)")
+    parser.add_argument("--seed", type=int, default=0, help="of the children (0)")
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/litters"))
+    parser.add_argument("--report", action="store_true", help="only the table of what --out has")
+    options = parser.parse_args(arguments)
+    if not options.runs and not options.report:
+        parser.error("--runs: wants run folders of --train-shared, such as results/quickstart-seed0")
+    parts = Parts(options.out)
+    for run in [] if options.report else options.runs:
+        config = build(TrainConfig, read_yaml(open_folder(run).config_path))
+        settings = trial_settings(config, run=run.name, litters=options.litters, seed=options.seed)
+        parts.make(run.name, settings, partial(examine, run, options.litters, options.seed))
+    print(table(parts.all()))
+
+
+if __name__ == "__main__":
+    run_program(main)
