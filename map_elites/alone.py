@@ -90,7 +90,7 @@ class AloneSearch(Search):
         """Whether nobody trains and nobody else can be afforded."""
         return not self._running and self._affordable(env_steps) is None
 
-    def closing_orders(self) -> list[AloneCommand]:
+    def closing_orders(self, env_steps: int) -> list[AloneCommand]:
         """None: controllers that are frozen keep their scores."""
         return []
 

@@ -73,7 +73,9 @@ class Elite:
         return self.score.fitness
 
     def rescored(self, score: Score) -> Elite:
-        """The same elite with a new score; the old one goes into its history."""
+        """The same elite with a new score; the old one, if it is another one, goes into its history."""
+        if score is self.score:
+            return self
         past = (*self.history, (self.score.policy_version, self.score.fitness))
         return replace(self, score=score, history=past[-HISTORY_LENGTH:])
 

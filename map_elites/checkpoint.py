@@ -24,9 +24,10 @@ LEARNER_FILE = "learner.npz"  # of the shared policy, in the same folder
 def search_state(search: Search) -> dict[str, Any]:
     """Everything that a search remembers, as plain data.
 
-    Bodies being scored right now will be scored again; children that try the policy are not kept, others will be.
+    Bodies being scored right now will be scored again; children that try the policy, or compete at the end, are not
+    kept, others will be.
     """
-    litter = search.litter if isinstance(search, Evolution) else []
+    litter = {*search.litter, *search.contenders} if isinstance(search, Evolution) else set()
     state = {
         "archive": search.archive.to_state(),
         "newborns": [
@@ -58,7 +59,8 @@ def _contest_state(evolution: Evolution) -> dict[str, Any]:
         "waiting": [[n, wait.rounds, sorted(wait.opponents)] for n, wait in {**flying, **contests.waiting}.items()],
         "orders": contests.orders,
         "reserve": [evolution.archive.state_of(elite) for elite in evolution.reserve.values()],
-        "closed": evolution.closing and not evolution.is_busy,
+        "closed": evolution.closed,
+        "closing_seeds": list(evolution.closing_seeds),
         "initial": evolution.initial,
         "warming_up": evolution.warming_up,
         "warmup_end": evolution.warmup_end,
@@ -89,6 +91,7 @@ def restore_search(search: Search, state: Mapping[str, Any], read_design: Callab
         reserve = [read_elite(entry, read_design) for entry in state.get("reserve", ())]  # none in older checkpoints
         search.reserve.update({elite.id: elite for elite in reserve})
         search.closing = bool(state.get("closed", False))
+        search.closing_seeds = tuple(map(int, state.get("closing_seeds", ())))  # nor these
 
 
 def _restore_contests(evolution: Evolution, state: Mapping[str, Any]) -> None:

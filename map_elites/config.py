@@ -150,6 +150,13 @@ class EvolutionConfig:
         low=0,
         high=64,
     )
+    harvest_share: float = option(
+        0.05,
+        "shared: share of the steps, at the end, in which nobody trains: litters try the last policy, and all that "
+        "promise a gain compete",
+        low=0.0,
+        high=0.5,
+    )
     random_share: float = option(0.1, "share of children drawn at random instead of bred", low=0.0, high=1.0)
     tournament: int = option(
         6, "elites drawn for each parent and each place to rehearse; the fastest of them gets it", low=1, high=64

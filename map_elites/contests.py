@@ -114,13 +114,17 @@ class Contests:
             return None
         return self._give(bodies, self.config.episodes), {number: self.waiting.pop(number) for number in chosen}
 
-    def closing_orders(self, bodies: Sequence[int]) -> list[EvaluationOrder]:
-        """Has bodies scored for the last time, all on the same seeds, in orders that all workers can share.
+    def closing_seeds(self) -> tuple[int, ...]:
+        """Seeds of the last scores.
 
         These scores stay, so there are as many episodes behind them as behind those of the verification.
         """
-        seeds = contest_seeds(self.run_seed, self.orders, self.config.verification_episodes, self.plan.terrains)
-        return [self._send(part, seeds) for part in shared_out(bodies)]
+        return contest_seeds(self.run_seed, self.orders, self.config.verification_episodes, self.plan.terrains)
+
+    def closing_orders(self, bodies: Sequence[int], seeds: tuple[int, ...]) -> list[EvaluationOrder]:
+        """Has bodies scored for the last time, in orders that all workers can share."""
+        size = max(1, min(BODIES_TO_SHARE, len(bodies) // self.plan.workers))
+        return [self._send(part, seeds) for part in shared_out(bodies, size)]
 
     def screening_orders(self, bodies: Sequence[int]) -> list[EvaluationOrder]:
         """Has bodies move by random gaits, a few bodies an order, so that all workers have their share."""

@@ -1,7 +1,8 @@
 """The search: random bodies and children of the fastest try random gaits; the fastest of all warm the policy up; then
 children of elites try the policy, those that would add most to the archive are the newborns, which train, grow up, are
 scored and enter it, while the next best are scored at once; at the end all elites are scored once more, and with them
-those that had lost their cells on the way, so that the archive is the best that the last policy makes of all of them.
+those that had lost their cells on the way, so that the archive is the best that the last policy makes of all of them;
+then comes the harvest: more children, who only compete, under a policy that does not change any more.
 
 `Evolution` decides and remembers; it runs nothing. Whoever owns the workers asks for `commands`, carries them out and
 reports back what happened. With the same reports in the same order it does the same, whatever the clock says.
@@ -50,7 +51,10 @@ class Evolution(Search):
         warmup_end: Control steps of the run at which that ends.
         initial: Ids of the first population; empty until it is found.
         litter: Children that try the policy, of whom some will be newborns.
-        closing: Nobody trains any more; elites, who still waits and the reserve are scored for the last time.
+        closing: Nobody trains any more; elites, who still waits and the reserve are scored for the last time, then come
+            litters of the harvest.
+        closing_seeds: Seeds of all scores of that.
+        contenders: Children of the harvest that promise a gain, the most promising first.
         reserve: Bodies that lost a contest, by id, the last one at the end. While the policy learns,
             elites come to move otherwise, and leave cells that one of these may fill under the last weights.
     """
@@ -67,6 +71,8 @@ class Evolution(Search):
         self.litter: list[int] = []
         self._litter_scores: dict[int, Score] = {}
         self.closing = False
+        self.closing_seeds: tuple[int, ...] = ()
+        self.contenders: list[int] = []
         self.reserve: dict[int, Elite] = {}
         self._closing_results: dict[int, Sequence[Mapping[str, float]]] = {}
         self._closing_failures: dict[int, str] = {}
@@ -134,23 +140,45 @@ class Evolution(Search):
         self.initial = self.nursery.family(fastest, self.plan.num_initial)
 
     def steps_left(self, env_steps: int) -> int:
-        """Control steps neither spent, nor reserved by orders under way, nor kept for the closing scores."""
-        closing_steps = len(self._closing_bodies()) * self.plan.closing_score_steps
-        return self.plan.total_steps - env_steps - self.contests.reserved_steps - closing_steps
+        """Control steps neither spent, nor reserved by orders under way, nor kept for closing scores and harvest."""
+        kept = len(self._closing_bodies()) * self.plan.closing_score_steps + self.plan.harvest_steps
+        return self.plan.total_steps - env_steps - self.contests.reserved_steps - kept
 
     def finished(self, env_steps: int) -> bool:
         """Whether all but the steps of the closing is used up and every order is back."""
         return not self.is_busy and self.steps_left(env_steps) <= self.plan.slack_steps
 
-    def closing_orders(self) -> list[EvaluationOrder]:
-        """Orders for the weights that training has ended with; their scores count once all of them are in.
+    def closing_orders(self, env_steps: int) -> list[EvaluationOrder]:
+        """The next orders for the weights that training has ended with, when the last ones are back; none: it is over.
 
-        None if they have been given already.
+        First everybody is scored who may have a cell. Then litters try, and those of each that promise a gain compete.
         """
-        if self.closing:
+        if not self.closing:
+            self.closing, self.closing_seeds = True, self.contests.closing_seeds()
+            return self._last_scores(self._closing_bodies())
+        affordable = max(0, self.plan.total_steps - env_steps) // self.plan.closing_score_steps
+        for number in self.contenders[affordable:]:
+            self.nursery.pop(number)
+        self.contenders = self.contenders[:affordable]
+        return self._last_scores(self.contenders) if self.contenders else self._harvest(env_steps)
+
+    def _last_scores(self, bodies: Sequence[int]) -> list[EvaluationOrder]:
+        """Orders whose scores count once all of them are in."""
+        self._closing_results, self._closing_failures = {}, {}
+        return self.contests.closing_orders(bodies, self.closing_seeds)
+
+    def _harvest(self, env_steps: int) -> list[EvaluationOrder]:
+        """Has another litter try, if the steps suffice for it and for a contest."""
+        plan = self.plan
+        needed = plan.litter_steps + plan.closing_score_steps
+        if not (plan.harvest_steps and self.closing_seeds and len(self.archive)):
             return []
-        self.closing, self._closing_results, self._closing_failures = True, {}, {}
-        return self.contests.closing_orders(self._closing_bodies())
+        return [] if env_steps + needed > plan.total_steps else self._litter_orders()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody trains any more, and all but the children of the harvest have their last scores."""
+        return self.closing and bool(self.litter or self.contenders or not self.is_busy)
 
     @property
     def is_busy(self) -> bool:
@@ -165,7 +193,8 @@ class Evolution(Search):
             if not (self.archive.has_design(elite.design) or self.set_aside(elite.design))
         ]
         elites = (elite.id for elite in oldest_scores_first(self.archive))
-        return [*elites, *self.contests.waiting, *reversed(reserve)][: self.plan.most_closing_scores]
+        bodies = dict.fromkeys([*elites, *self.contests.waiting, *reversed(reserve)])  # an elite may wait, too
+        return list(bodies)[: self.plan.most_closing_scores]
 
     def _orders(self, env_steps: int) -> Iterator[EvaluationOrder]:
         if self.warming_up:
@@ -187,7 +216,10 @@ class Evolution(Search):
         stock = set(self.nursery.training()) - self._placed()
         if len(stock) >= plan.litter_newborns or self.steps_left(env_steps) < needed:
             return []
-        self.litter = self.nursery.litter(plan.litter_size * plan.litter_newborns)
+        return self._litter_orders()
+
+    def _litter_orders(self) -> list[EvaluationOrder]:
+        self.litter = self.nursery.litter(self.plan.litter_size * self.plan.litter_newborns)
         return self.contests.litter_orders(self.litter)
 
     def _placed(self) -> set[int]:
@@ -312,11 +344,12 @@ class Evolution(Search):
             self._evaluation_failed(number, reason, waits.get(number))
         if self.closing:
             self._log_elites_alone(scores)
-        settlement = settle(
-            self.archive,
-            [*self._challengers(scores)],
-            {n: score for n, score in scores.items() if n in self.archive},
-        )
+        challengers = [*self._challengers(scores)]
+        rescored = {n: score for n, score in scores.items() if n in self.archive}
+        if self.closing:
+            self.contenders = []
+            rescored = self._last_scores_of_incumbents(challengers) | rescored
+        settlement = settle(self.archive, challengers, rescored)
         self._keep_in_reserve(settlement.homeless)
         for number, result in settlement.results.items():
             if number in self.nursery and result.status in ("new", "improved"):
@@ -341,9 +374,17 @@ class Evolution(Search):
             elif self.closing and number in self.reserve:
                 yield self.reserve[number].rescored(score)
 
+    def _last_scores_of_incumbents(self, challengers: Sequence[Elite]) -> dict[int, Score]:
+        """Scores that incumbents have under the same weights and seeds as their challengers."""
+        incumbents = [self.archive.at(self.archive.cell_of(elite.score.descriptors)) for elite in challengers]
+        versions = {elite.score.policy_version for elite in challengers}
+        return {elite.id: elite.score for elite in incumbents if elite and elite.score.policy_version in versions}
+
     def _log_elites_alone(self, scores: Mapping[int, Score]) -> None:
-        """Says what the archive would be without the reserve."""
+        """Says what the archive would be without the reserve; nothing in the harvest, where no elite is scored."""
         elites = [score for number, score in scores.items() if number in self.archive]
+        if not elites:
+            return
         cells: dict[Cell, float] = {}
         for score in elites:
             cell = self.archive.cell_of(score.descriptors)
@@ -383,6 +424,8 @@ class Evolution(Search):
     ) -> Settlement:
         """Once all have tried, those that would add most to the archive train, the next best compete untrained.
 
+        In the harvest nobody trains, and all who promise a gain compete.
+
         Nothing is settled: only a contest decides who has a cell.
         """
         scores, failures = self.scores_of(policy_version, results, dict(failed))
@@ -390,13 +433,24 @@ class Evolution(Search):
         for number, reason in sorted(failures.items()):
             self.body_failed(number, f"litter: {reason}")
         if not self.contests.under_way("litter"):
-            self._choose_newborns()
+            gains = {n: self.archive.gain(score) for n, score in self._litter_scores.items() if n in self.nursery}
+            ranked = sorted(gains, key=lambda n: (-gains[n], n))
+            if self.closing:
+                self._choose_contenders(ranked, gains)
+            else:
+                self._choose_newborns(ranked, gains)
+            self.litter, self._litter_scores = [], {}
         return Settlement()
 
-    def _choose_newborns(self) -> None:
-        """Ends a litter."""
-        gains = {n: self.archive.gain(score) for n, score in self._litter_scores.items() if n in self.nursery}
-        ranked = sorted(gains, key=lambda n: (-gains[n], n))
+    def _choose_contenders(self, ranked: Sequence[int], gains: Mapping[int, float]) -> None:
+        """Ends a litter of the harvest."""
+        self.contenders = [n for n in ranked if gains[n] >= LEAST_GAIN]
+        self.nursery.choose(self.litter, [], self.contenders)
+        total = math.fsum(gains[number] for number in self.contenders)
+        log.info("harvest: %d tried, %d compete, who would add %.3f m/s", len(gains), len(self.contenders), total)
+
+    def _choose_newborns(self, ranked: Sequence[int], gains: Mapping[int, float]) -> None:
+        """Ends a litter of which some train."""
         chosen, others = ranked[: self.plan.litter_newborns], ranked[self.plan.litter_newborns :]
         room = max(0, self.plan.most_bodies - len(self.contests.waiting))  # nobody is to wait longer because of them
         contenders = [n for n in others if gains[n] >= LEAST_GAIN][: min(self.plan.litter_contenders, room)]
@@ -407,7 +461,6 @@ class Evolution(Search):
         total = math.fsum(gains[number] for number in chosen)
         words = "litter: %d tried, %d chosen, who would add %.3f m/s, %d others compete untrained"
         log.info(words, len(gains), len(chosen), total, len(contenders))
-        self.litter, self._litter_scores = [], {}
 
     def _evaluation_failed(self, number: int, reason: str, wait: Wait | None) -> None:
         self.body_failed(number, f"evaluation: {reason}")

@@ -41,8 +41,8 @@ class RunnableSearch(Protocol):
     def finished(self, env_steps: int) -> bool:
         """Whether training is over."""
 
-    def closing_orders(self) -> Sequence[Any]:
-        """What is left to be done under the last weights."""
+    def closing_orders(self, env_steps: int) -> Sequence[Any]:
+        """What is to be done next under the last weights; nothing: it is done."""
 
     @property
     def is_busy(self) -> bool:
@@ -169,10 +169,11 @@ class Loop:
         for event in self._crew.finish():
             self._handle(event)
         self.checkpoint()
-        for order in self._search.closing_orders():
-            self._crew.carry_out(order)
-        while self._search.is_busy:
-            self._watch()
+        while orders := self._search.closing_orders(self._crew.env_steps):
+            for order in orders:
+                self._crew.carry_out(order)
+            while self._search.is_busy:
+                self._watch()
         self._reporter.stop_clock()
         self.checkpoint()
 

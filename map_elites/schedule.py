@@ -40,6 +40,7 @@ class Plan:
         litter_size: Children that try the policy for each newborn, in no more steps than it trains; 1: none.
         litter_newborns: Newborns that are chosen together from their litter.
         litter_contenders: Most others of a litter that compete untrained.
+        harvest_share: Share of the steps that is kept for litters under the last policy.
         episode_steps: Steps of an evaluation episode.
         terrains: How many terrains every body trains and is scored on.
         score_steps: Steps behind one score of one body.
@@ -61,6 +62,7 @@ class Plan:
     litter_size: int
     litter_newborns: int
     litter_contenders: int
+    harvest_share: float
     episode_steps: int
     terrains: int
     score_steps: int
@@ -83,6 +85,12 @@ class Plan:
     def litter_steps(self) -> int:
         """Steps of the children that are tried together."""
         return self.litter_size * self.litter_newborns * self.terrains * self.episode_steps
+
+    @property
+    def harvest_steps(self) -> int:
+        """Steps for litters under the last policy; none if that is too few for one of them and a contest."""
+        steps = int(self.total_steps * self.harvest_share) if self.litter_size > 1 else 0
+        return steps if steps >= self.litter_steps + self.closing_score_steps else 0
 
     @property
     def slack_steps(self) -> int:
@@ -141,6 +149,7 @@ def make_plan(
         litter_size=max(1, min(evolution.litter_size, newborn_steps // (terrains * episode_steps))),
         litter_newborns=litter_newborns,
         litter_contenders=evolution.litter_contenders * litter_newborns,
+        harvest_share=evolution.harvest_share,
         episode_steps=episode_steps,
         terrains=terrains,
         score_steps=evaluation.episodes * terrains * episode_steps,

@@ -150,9 +150,10 @@ class ToyWorkers:
         if not self.evolution.finished(self.env_steps):
             return True
         self.mixes = {}
-        self.orders = self.evolution.closing_orders()
-        self.seen += self.orders
-        self.play_orders()
+        while orders := self.evolution.closing_orders(self.env_steps):
+            self.orders = orders
+            self.seen += orders
+            self.play_orders()
         return False
 
     def play_orders(self) -> None:

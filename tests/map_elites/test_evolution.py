@@ -195,7 +195,7 @@ def test_of_a_litter_those_train_that_would_add_most_to_the_archive():
     toy, finish = ToyWorkers(evolution), evolution.evaluation_finished
 
     def finished(order_id, version, results, failed):
-        if evolution.contests.flights[order_id].purpose != "litter":
+        if evolution.contests.flights[order_id].purpose != "litter" or evolution.closing:
             return finish(order_id, version, results, failed)
         assert all(len(episodes) == 1 and not evolution.nursery[n].training for n, episodes in results.items())
         speeds.update({n: episodes[0]["speed_m_s"] for n, episodes in results.items()})
@@ -276,9 +276,9 @@ def test_who_waits_for_a_contest_when_training_ends_is_scored_with_the_others():
     evolution = make_evolution(400_000)
     toy, waiting, close = ToyWorkers(evolution), [], evolution.closing_orders
 
-    def closing_orders():
+    def closing_orders(env_steps):
         waiting.extend(evolution.contests.waiting)
-        return close()
+        return close(env_steps)
 
     evolution.closing_orders = closing_orders
     while toy.env_steps < 340_000:
@@ -311,9 +311,10 @@ def test_who_had_lost_its_cell_gets_one_that_fell_empty():
     evolution, reserve = make_evolution(400_000), {}
     closing_orders = evolution.closing_orders
 
-    def close():
-        reserve.update(evolution.reserve)
-        return closing_orders()
+    def close(env_steps):
+        if not evolution.closing:
+            reserve.update(evolution.reserve)
+        return closing_orders(env_steps)
 
     evolution.closing_orders = close
     run(evolution)
@@ -339,8 +340,46 @@ def test_the_reserve_has_a_design_once_and_none_that_was_set_aside():
     assert broken not in closing and len(closing) > len(evolution.archive)
 
 
+def test_the_harvest_lets_children_compete_under_the_last_policy_as_long_as_the_steps_last():
+    evolution = make_evolution(400_000)
+    toy, close, rounds, before = ToyWorkers(evolution), evolution.closing_orders, [], {}
+
+    def closing_orders(env_steps: int):
+        before.setdefault("trained", set(evolution.trained))
+        assert not evolution.is_busy
+        rounds.append((env_steps, evolution.archive.qd_score, len(evolution.archive), close(env_steps)))
+        return rounds[-1][-1]
+
+    evolution.closing_orders = closing_orders
+    while toy.round():
+        pass
+    plan, (_, *harvest, (steps, _, _, last)) = evolution.plan, rounds
+    assert plan.harvest_steps == 20_000 and not last and not evolution.litter and not evolution.contenders
+    assert steps <= plan.total_steps < steps + plan.litter_steps + plan.closing_score_steps
+    litters = [orders for *_, orders in harvest if orders[0].purpose == "litter"]
+    contests = [orders for *_, orders in harvest if orders[0].purpose == "contest"]
+    assert len(litters) >= 3 and contests and evolution.trained == before["trained"]
+    tried = {number for orders in litters for order in orders for number in order.bodies}
+    competed = [number for orders in contests for order in orders for number in order.bodies]
+    assert set(competed) <= tried and len(set(competed)) == len(competed) < len(tried)
+    assert {order.seeds for orders in contests for order in orders} == {evolution.closing_seeds}
+    scores = [qd for _, qd, _, _ in harvest] + [evolution.archive.qd_score]
+    assert scores == sorted(scores) and scores[-1] > scores[0]  # nobody's score changes, and only the faster win
+    assert tried & {elite.id for elite in evolution.archive} and not tried & {
+        newborn.id for newborn in evolution.nursery
+    }
+
+
+def test_there_is_no_harvest_without_litters_or_without_steps_for_one():
+    assert make_evolution(400_000, litter_size=1).plan.harvest_steps == 0
+    assert make_evolution(400_000, harvest_share=0.01).plan.harvest_steps == 0
+    evolution = make_evolution(400_000, harvest_share=0.0)
+    toy = run(evolution)
+    assert toy.seen[-1].purpose == "contest" and toy.seen[-1].order_id == evolution.contests.orders - 1
+
+
 def test_a_short_run_closes_with_no_more_scores_than_its_steps_allow():
-    evolution = make_evolution(40_000, workers=1)
+    evolution = make_evolution(40_000, workers=1, harvest_share=0.0)
     toy = run(evolution)
     assert evolution.plan.most_closing_scores == 40_000 // 20 // (4 * 128) == 3
     assert len(toy.seen[-1].bodies) == 3 and len(toy.seen[-1].seeds) == 4 and not evolution.is_busy
