@@ -155,6 +155,36 @@ def test_a_run_that_was_stopped_while_it_closed_closes_again_and_a_finished_one_
     assert finished.run()["env_steps"] == summary["env_steps"]
 
 
+def test_a_run_that_was_stopped_in_its_harvest_goes_on_with_it(folder: RunFolder):
+    """Nobody is scored again, children that were about to compete are forgotten."""
+    run = Run(folder, 400_000)
+    poll = run.crew.poll
+
+    def interrupt(timeout_s: float):
+        if run.search.contenders:
+            os.kill(os.getpid(), signal.SIGINT)
+        return [] if run.search.contenders else poll(timeout_s)
+
+    run.crew.poll = interrupt
+    with pytest.raises(Interrupted), StopSignal() as stop:
+        run.run(stop)
+    assert run.search.is_busy and run.search.closing_seeds
+    again = Run(folder, 400_000, resume=True)
+    again.crew.version, orders, close = run.crew.version, [], again.search.closing_orders
+
+    def note(env_steps: int):
+        orders.append(close(env_steps))
+        return orders[-1]
+
+    again.search.closing_orders = note
+    assert not any(number in again.search.nursery for number in run.search.contenders)
+    assert again.search.closing_seeds == run.search.closing_seeds
+    assert again.run()["env_steps"] <= 400_000
+    assert orders[0] and all(order.purpose == "litter" for order in orders[0]) and not orders[-1]
+    scored = {number for given in orders for order in given for number in order.bodies}
+    assert not scored & {elite.id for elite in run.search.archive}
+
+
 @pytest.mark.parametrize(("more", "trains"), [(4_000, False), (400_000, True)])
 def test_a_finished_run_says_so_if_more_steps_are_too_few_to_train(folder: RunFolder, more: int, trains: bool):
     short = Run(folder, 400_000)
