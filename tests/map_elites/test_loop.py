@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,18 +134,23 @@ def test_a_signal_during_the_verification_does_not_count_its_steps(folder: RunFo
     assert read_state(folder.newest_checkpoint())["env_steps"] == summary["env_steps"]
 
 
-def test_a_run_that_was_stopped_while_it_closed_closes_again_and_a_finished_one_does_not(folder: RunFolder):
-    run = Run(folder, 400_000)
+def run_until(run: Run, ready: Callable[[], bool]) -> None:
+    """Runs until a signal comes, as soon as `ready`; from then on nothing is done."""
     poll = run.crew.poll
 
     def interrupt(timeout_s: float):
-        if run.crew.frozen:
+        if ready():
             os.kill(os.getpid(), signal.SIGINT)
-        return [] if run.crew.frozen else poll(timeout_s)
+        return [] if ready() else poll(timeout_s)
 
     run.crew.poll = interrupt
     with pytest.raises(Interrupted), StopSignal() as stop:
         run.run(stop)
+
+
+def test_a_run_that_was_stopped_while_it_closed_closes_again_and_a_finished_one_does_not(folder: RunFolder):
+    run = Run(folder, 400_000)
+    run_until(run, lambda: run.crew.frozen)
     assert run.search.is_busy and run.search.reserve
     again = Run(folder, 400_000, resume=True)
     before, reserve = again.crew.env_steps, set(again.search.reserve)
@@ -158,16 +164,7 @@ def test_a_run_that_was_stopped_while_it_closed_closes_again_and_a_finished_one_
 def test_a_run_that_was_stopped_in_its_harvest_goes_on_with_it(folder: RunFolder):
     """Nobody is scored again, children that were about to compete are forgotten."""
     run = Run(folder, 400_000)
-    poll = run.crew.poll
-
-    def interrupt(timeout_s: float):
-        if run.search.contenders:
-            os.kill(os.getpid(), signal.SIGINT)
-        return [] if run.search.contenders else poll(timeout_s)
-
-    run.crew.poll = interrupt
-    with pytest.raises(Interrupted), StopSignal() as stop:
-        run.run(stop)
+    run_until(run, lambda: bool(run.search.contenders))
     assert run.search.is_busy and run.search.closing_seeds
     again = Run(folder, 400_000, resume=True)
     again.crew.version, orders, close = run.crew.version, [], again.search.closing_orders
