@@ -19,20 +19,19 @@ from typing import Any
 import numpy as np
 from common.options import run_program, trial_settings
 from common.parts import Parts
-from common.trial import PRELOAD
 
-from map_elites.archive import Archive, Score, load_archive
+from map_elites.archive import Archive, Score
 from map_elites.checkpoint import LEARNER_FILE
-from map_elites.config import build, merge, nest, read_yaml
 from map_elites.evaluation import REFERENCE_SEED, score_episodes
 from map_elites.nursery import Nursery
-from map_elites.run_folder import open_folder
-from map_elites.trainer.bodies import body_spec, describe, design_space, make_body, observation_spec, read_design
+from map_elites.trainer.bodies import body_spec, describe, design_space, make_body, observation_spec
+from map_elites.trainer.runs import open_run, plan_of
 from map_elites.trainer.settings import TrainConfig
+from map_elites.trainer.shared_crew import learner_settings
 from map_elites.variation import Variation
 from robogrammar_env.design import RobotDesign
 from shared_ppo.in_process import InProcessSupervisor
-from shared_ppo.messages import EvaluateOrder, EvaluationReport
+from shared_ppo.messages import EvaluateOrder
 
 LITTER, CHOSEN = 32, 4  # as with two workers
 TRY, CONTEST = (REFERENCE_SEED,), (700_001, 700_002)
@@ -46,31 +45,20 @@ def children(archive: Archive, config: TrainConfig, count: int, seed: int) -> li
 
 
 def scores(
-    config: TrainConfig, designs: Sequence[RobotDesign], checkpoint: Path, seeds: tuple[int, ...], *, training: bool
+    supervisor: InProcessSupervisor,
+    config: TrainConfig,
+    designs: Sequence[RobotDesign],
+    seeds: tuple[int, ...],
+    *,
+    training: bool,
 ) -> dict[int, Score]:
     """Scores by index, in the engine that trains or the one that scores; without those that failed."""
-    specs = tuple(body_spec(n, design, config, training=training) for n, design in enumerate(designs))
-    supervisor = InProcessSupervisor(
-        make_body,
-        observation_spec(config),
-        config.shared_ppo,
-        num_workers=1,
-        seed=0,
-        mode="sync",
-        preload=PRELOAD,
-        checkpoint=checkpoint,
-    )
-    supervisor.start()
-    try:
-        supervisor.evaluate(EvaluateOrder(0, specs, seeds))
-        reports: list[EvaluationReport] = []
-        while not reports:
-            reports = [event for event in supervisor.poll(0.1) if isinstance(event, EvaluationReport)]
-    finally:
-        supervisor.stop()
+    first = len(designs) if training else 0  # to the supervisor these are other bodies
+    specs = tuple(body_spec(first + n, design, config, training=training) for n, design in enumerate(designs))
+    report = supervisor.evaluate_now(EvaluateOrder(0, specs, seeds))
     return {
-        number: score_episodes(episodes, body=describe(designs[number]), policy_version=reports[0].policy_version)
-        for number, episodes in reports[0].results.items()
+        n - first: score_episodes(rows, body=describe(designs[n - first]), policy_version=report.policy_version)
+        for n, rows in report.results.items()
     }
 
 
@@ -97,16 +85,17 @@ def compare(archive: Archive, tries: dict[int, Score], contests: dict[int, Score
 
 def examine(run: Path, litters: int, seed: int) -> dict[str, Any]:
     """One run, its children tried in both engines."""
-    folder = open_folder(run)
-    config = build(TrainConfig, merge(read_yaml(folder.config_path), nest("ppo.device", "cpu")))
-    archive = load_archive(folder.archive_path, axes=config.archive.axes(), read_design=read_design)
-    checkpoint = folder.checkpoints()[-1] / LEARNER_FILE
+    folder, config, archive = open_run(run)
     designs = children(archive, config, litters * LITTER, seed)
-    contests = scores(config, designs, checkpoint, CONTEST, training=False)
+    settings, checkpoint = learner_settings(config, plan_of(config)), folder.newest_checkpoint() / LEARNER_FILE
+    supervisor = InProcessSupervisor(make_body, observation_spec(config), settings, checkpoint=checkpoint)
+    supervisor.start()
+    contests = scores(supervisor, config, designs, CONTEST, training=False)
     result: dict[str, Any] = {"run": run.name, "qd_score": archive.qd_score}
     for engine, training in ((config.environment.trains_in, True), (config.environment.engine, False)):
-        tries = scores(config, designs, checkpoint, TRY, training=training)
+        tries = scores(supervisor, config, designs, TRY, training=training)
         result[engine] = compare(archive, tries, contests, litters)
+    supervisor.stop()
     return result
 
 
@@ -138,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--runs: wants run folders of --train-shared, such as results/quickstart-seed0")
     parts = Parts(options.out)
     for run in [] if options.report else options.runs:
-        config = build(TrainConfig, read_yaml(open_folder(run).config_path))
+        _, config, _ = open_run(run)
         settings = trial_settings(config, run=run.name, litters=options.litters, seed=options.seed)
         parts.make(run.name, settings, partial(examine, run, options.litters, options.seed))
     print(table(parts.all()))
