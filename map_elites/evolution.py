@@ -348,7 +348,7 @@ class Evolution(Search):
         rescored = {n: score for n, score in scores.items() if n in self.archive}
         if self.closing:
             self.contenders = []
-            rescored = self._last_scores_of_incumbents(challengers) | rescored
+            rescored = self._last_scores_of_incumbents(challengers, policy_version) | rescored
         settlement = settle(self.archive, challengers, rescored)
         self._keep_in_reserve(settlement.homeless)
         for number, result in settlement.results.items():
@@ -374,11 +374,10 @@ class Evolution(Search):
             elif self.closing and number in self.reserve:
                 yield self.reserve[number].rescored(score)
 
-    def _last_scores_of_incumbents(self, challengers: Sequence[Elite]) -> dict[int, Score]:
+    def _last_scores_of_incumbents(self, challengers: Sequence[Elite], policy_version: int) -> dict[int, Score]:
         """Scores that incumbents have under the same weights and seeds as their challengers."""
         incumbents = [self.archive.at(self.archive.cell_of(elite.score.descriptors)) for elite in challengers]
-        versions = {elite.score.policy_version for elite in challengers}
-        return {elite.id: elite.score for elite in incumbents if elite and elite.score.policy_version in versions}
+        return {elite.id: elite.score for elite in incumbents if elite and elite.score.policy_version == policy_version}
 
     def _log_elites_alone(self, scores: Mapping[int, Score]) -> None:
         """Says what the archive would be without the reserve; nothing in the harvest, where no elite is scored."""
