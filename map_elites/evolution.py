@@ -17,18 +17,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from map_elites.archive import ArchiveError, Cell, Elite, Score
+from map_elites.closing import Closing
 from map_elites.contests import Contests, EvaluationOrder, Wait, oldest_scores_first
 from map_elites.descriptors import mean_by_name
-from map_elites.evaluation import FITNESS, Settlement, settle
+from map_elites.evaluation import Settlement, settle
+from map_elites.litter import LEAST_GAIN, Litter
+from map_elites.reserve import Reserve
 from map_elites.schedule import TrainingMix
+from map_elites.screening import Screening
 from map_elites.search import Search
 from map_elites.selection import by_tournament
 
 log = logging.getLogger(__name__)
-
-PARENTS_IN_A_LINE = 4  # the fastest of a line so far, in the screening
-MOST_RESERVES = 256  # a checkpoint holds a kilobyte of each
-LEAST_GAIN = 0.02  # m/s that a child of a litter has to promise to compete untrained
 
 
 @dataclass(frozen=True)
@@ -45,37 +45,26 @@ class Evolution(Search):
     Attributes:
         contests: Queue of bodies to be scored.
         waits: Queue entries of the bodies being scored, by order.
-        screened: Best speed, m/s, of the bodies that have tried random gaits, by id.
-        tried: How many bodies were given random gaits to try.
+        screening: Finds the first population.
         warming_up: The first population is being found, or trains; nobody is scored yet.
         warmup_end: Control steps of the run at which that ends.
         initial: Ids of the first population; empty until it is found.
         litter: Children that try the policy, of whom some will be newborns.
-        closing: Nobody trains any more; elites, who still waits and the reserve are scored for the last time, then come
-            litters of the harvest.
-        closing_seeds: Seeds of all scores of that.
-        contenders: Children of the harvest that promise a gain, the most promising first.
-        reserve: Bodies that lost a contest, by id, the last one at the end. While the policy learns,
-            elites come to move otherwise, and leave cells that one of these may fill under the last weights.
+        reserve: Bodies that lost a contest.
+        closing: The end of the run; None while somebody trains.
     """
 
     def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
         self.contests = Contests(self.plan, self.evaluation, self.run_seed)
         self.waits: dict[int, dict[int, Wait]] = {}
-        self.screened: dict[int, float] = {}
-        self.tried = 0
+        self.screening = Screening(self.plan, self.nursery)
         self.warmup_end = self.plan.screening_steps + self.plan.warmup_steps
         self.warming_up = True
         self.initial: list[int] = []
-        self.litter: list[int] = []
-        self._litter_scores: dict[int, Score] = {}
-        self.closing = False
-        self.closing_seeds: tuple[int, ...] = ()
-        self.contenders: list[int] = []
-        self.reserve: dict[int, Elite] = {}
-        self._closing_results: dict[int, Sequence[Mapping[str, float]]] = {}
-        self._closing_failures: dict[int, str] = {}
+        self.litter = Litter(self.plan, self.nursery, self.contests, self.archive)
+        self.reserve = Reserve()
+        self.closing: Closing | None = None
         self._mixes = [TrainingMix() for _ in range(self.plan.workers)]
         self._sent: list[tuple[int, ...] | None] = [() for _ in range(self.plan.workers)]
         self._changed = True  # something happened that may change who trains
@@ -88,56 +77,18 @@ class Evolution(Search):
         Args:
             env_steps: Control steps so far, training and evaluation.
         """
-        self.closing = False  # a finished run may go on with more steps
+        self.closing = None  # a finished run may go on with more steps
         if self.contests.under_way("screening"):
             return []
         if self.warming_up and not self.initial:
-            if self.tried < self.plan.num_screened:
-                return self._screen()
-            self._start_warmup(env_steps)
+            if not self.screening.finished:
+                return self.contests.screening_orders(self.screening.next_round())
+            self.warmup_end = env_steps + self.plan.warmup_steps  # a screening that was cut short has been made again
+            self.initial = self.screening.first_population()
         if self.warming_up and env_steps >= self.warmup_end:
             self._end_warmup()
         resting = self.steps_left(env_steps) <= self.plan.slack_steps
         return [*self._train_commands(resting), *self._orders(env_steps)]
-
-    def _screen(self) -> list[EvaluationOrder]:
-        """A round of the screening: random bodies try random gaits, after the first round children of the fastest."""
-        size = self.plan.screening_round(self.tried)
-        self.tried += size
-        parents = [line[:PARENTS_IN_A_LINE] for line in self._fastest_lines()]
-        return self.contests.screening_orders(
-            [self.nursery.child_of(parents[turn % len(parents)] if parents else ()) for turn in range(size)]
-        )
-
-    def _fastest_lines(self) -> list[list[int]]:
-        """Screened bodies by their line of descent, fastest first; only the `num_founders` fastest lines."""
-        lines: dict[int, list[int]] = {}
-        for number in sorted(self.screened, key=self._slowness):
-            lines.setdefault(self._founder_of(number), []).append(number)
-        return list(lines.values())[: self.nursery.config.num_founders]
-
-    def _slowness(self, number: int) -> tuple[float, int]:
-        """Sorts screened bodies, fastest first; of equal ones the older is first."""
-        return -self.screened[number], number
-
-    def _founder_of(self, number: int) -> int:
-        """The random body that a body of the screening descends from."""
-        while parents := self.nursery[number].parent_ids:
-            number = parents[0]
-        return number
-
-    def _start_warmup(self, env_steps: int) -> None:
-        """The first population: as many of each of the fastest lines, or descendants of theirs if they are too few."""
-        self.warmup_end = env_steps + self.plan.warmup_steps  # a screening that was cut short has been made again
-        lines = self._fastest_lines()
-        for line in lines:
-            speed, design = self.screened[line[0]], self.design_of(line[0])
-            log.info("fastest of a line: %.3f m/s with a random gait; %s", speed, design)
-        share = max(1, self.plan.num_initial // max(1, len(lines)))
-        spare = sorted((number for line in lines for number in line[share:]), key=self._slowness)
-        fastest = [*(number for line in lines for number in line[:share]), *spare][: self.plan.num_initial]
-        self.nursery.keep(fastest)
-        self.initial = self.nursery.family(fastest, self.plan.num_initial)
 
     def steps_left(self, env_steps: int) -> int:
         """Control steps neither spent, nor reserved by orders under way, nor kept for closing scores and harvest."""
@@ -153,32 +104,33 @@ class Evolution(Search):
 
         First everybody is scored who may have a cell. Then litters try, and those of each that promise a gain compete.
         """
-        if not self.closing:
-            self.closing, self.closing_seeds = True, self.contests.closing_seeds()
-            return self._last_scores(self._closing_bodies())
-        affordable = max(0, self.plan.total_steps - env_steps) // self.plan.closing_score_steps
-        for number in self.contenders[affordable:]:
-            self.nursery.pop(number)
-        self.contenders = self.contenders[:affordable]
-        return self._last_scores(self.contenders) if self.contenders else self._harvest(env_steps)
+        if self.closing is not None:
+            return self.closing.harvest(env_steps)
+        self.close(self.contests.closing_seeds())
+        return self.closing.score(self._closing_bodies())
 
-    def _last_scores(self, bodies: Sequence[int]) -> list[EvaluationOrder]:
-        """Orders whose scores count once all of them are in."""
-        self._closing_results, self._closing_failures = {}, {}
-        return self.contests.closing_orders(bodies, self.closing_seeds)
-
-    def _harvest(self, env_steps: int) -> list[EvaluationOrder]:
-        """Has another litter try, if the steps suffice for it and for a contest."""
-        plan = self.plan
-        needed = plan.litter_steps + plan.closing_score_steps
-        if not (plan.harvest_steps and self.closing_seeds and len(self.archive)):
-            return []
-        return [] if env_steps + needed > plan.total_steps else self._litter_orders()
+    def close(self, seeds: tuple[int, ...]) -> None:
+        """From now on nobody trains, and everybody is scored on these seeds."""
+        self.closing = Closing(
+            plan=self.plan,
+            nursery=self.nursery,
+            contests=self.contests,
+            litter=self.litter,
+            archive=self.archive,
+            seeds=seeds,
+        )
 
     @property
-    def closed(self) -> bool:
-        """Whether nobody trains any more, and all but the children of the harvest have their last scores."""
-        return self.closing and bool(self.litter or self.contenders or not self.is_busy)
+    def harvest_seeds(self) -> tuple[int, ...]:
+        """Seeds of the closing, once all but the children of the harvest have their last scores; none before that."""
+        if self.closing is None:
+            return ()
+        return self.closing.seeds if self.untrained_children or not self.is_busy else ()
+
+    @property
+    def untrained_children(self) -> set[int]:
+        """Who tries the policy, or competes in the harvest."""
+        return {*self.litter.children, *(self.closing.contenders if self.closing else ())}
 
     @property
     def is_busy(self) -> bool:
@@ -211,16 +163,12 @@ class Evolution(Search):
         an elite.
         """
         plan, needed = self.plan, self.plan.litter_steps + self.plan.litter_newborns * self.plan.newborn_steps
-        if self.litter or plan.litter_size < 2 or not len(self.archive):
+        if self.litter.children or plan.litter_size < 2 or not len(self.archive):
             return []
         stock = set(self.nursery.training()) - self._placed()
         if len(stock) >= plan.litter_newborns or self.steps_left(env_steps) < needed:
             return []
-        return self._litter_orders()
-
-    def _litter_orders(self) -> list[EvaluationOrder]:
-        self.litter = self.nursery.litter(self.plan.litter_size * self.plan.litter_newborns)
-        return self.contests.litter_orders(self.litter)
+        return self.litter.breed()
 
     def _placed(self) -> set[int]:
         """Newborns that have a place in a worker."""
@@ -312,7 +260,7 @@ class Evolution(Search):
         results: Mapping[int, Sequence[Mapping[str, float]]],
         failed: Mapping[int, str],
     ) -> Settlement:
-        """Scores of an order are in: failures are recorded, the rest is settled; at the end all orders at once."""
+        """Scores of an order are in: failures are recorded, the rest is settled; at the end a whole round at once."""
         order = self.contests.finish(order_id)
         waits = self.waits.pop(order_id, {})
         if order is None:
@@ -323,34 +271,68 @@ class Evolution(Search):
             return self._litter_finished(policy_version, results, failed)
         self._changed = True
         self.counters.evaluations += len(order.bodies)
-        if self.closing:
-            results = self._closing_results = {**self._closing_results, **results}
-            failed = self._closing_failures = {**self._closing_failures, **failed}
-            if self.contests.flights:
-                return Settlement()
-        return self._settle(policy_version, results, dict(failed), waits)
+        if self.closing is None:
+            return self._contest_finished(policy_version, results, failed, waits)
+        self.closing.record(results, failed)
+        return Settlement() if self.is_busy else self._closing_round_finished(self.closing, policy_version)
 
-    def _settle(
+    def _contest_finished(
         self,
         policy_version: int,
         results: Mapping[int, Sequence[Mapping[str, float]]],
-        failed: dict[int, str],
+        failed: Mapping[int, str],
         waits: Mapping[int, Wait],
     ) -> Settlement:
-        """Scores of one policy version decide who has a cell."""
-        scores, failed = self.scores_of(policy_version, results, failed)
-        self.counters.failed_evaluations += len(failed)
-        for number, reason in sorted(failed.items()):
-            self._evaluation_failed(number, reason, waits.get(number))
-        if self.closing:
-            self._log_elites_alone(scores)
-        challengers = [*self._challengers(scores)]
-        rescored = {n: score for n, score in scores.items() if n in self.archive}
-        if self.closing:
-            self.contenders = []
-            rescored = self._last_scores_of_incumbents(challengers, policy_version) | rescored
+        """An order decides who has a cell; who met an incumbent that was not in it waits for the next one."""
+        scores, failed = self._contest_scores(policy_version, results, failed, waits)
+        settlement = self._settle(scores, failed, self._challengers(scores))
+        for number, opponent in sorted(settlement.blocked.items()):
+            if not self.contests.again(number, opponent, waits.get(number, Wait())):
+                self.counters.gave_up += 1
+                self.nursery.pop(number)
+        return settlement
+
+    def _closing_round_finished(self, closing: Closing, policy_version: int) -> Settlement:
+        """All orders of a round decide together; there is no later order for those blocked."""
+        scores, failed = self._contest_scores(policy_version, closing.results, closing.failed, {})
+        closing.log_elites_alone(scores)
+        challengers = self._challengers(scores)
+        challengers += [self.reserve[n].rescored(score) for n, score in scores.items() if n in self.reserve]
+        closing.contenders = []
+        return self._settle(scores, failed, challengers, closing.scores_of_incumbents(challengers, policy_version))
+
+    def _contest_scores(
+        self,
+        policy_version: int,
+        results: Mapping[int, Sequence[Mapping[str, float]]],
+        failed: Mapping[int, str],
+        waits: Mapping[int, Wait],
+    ) -> tuple[dict[int, Score], dict[int, str]]:
+        """Scores and failures by id; a newborn that failed waits for another try."""
+        scores, reasons = self.scores_of(policy_version, results, dict(failed))
+        self.counters.failed_evaluations += len(reasons)
+        for number, reason in sorted(reasons.items()):
+            self.body_failed(number, f"evaluation: {reason}")
+            if number in self.nursery:
+                self.contests.waiting[number] = waits.get(number, Wait())
+        return scores, reasons
+
+    def _challengers(self, scores: Mapping[int, Score]) -> list[Elite]:
+        """Those among the scored that have not had a cell yet."""
+        return [self.elite_of(number, score) for number, score in scores.items() if number in self.nursery]
+
+    def _settle(
+        self,
+        scores: Mapping[int, Score],
+        failed: Mapping[int, str],
+        challengers: Sequence[Elite],
+        known: Mapping[int, Score] | None = None,
+    ) -> Settlement:
+        """Scores of one policy version decide who has a cell; elites may have had theirs in an earlier round."""
+        rescored = {**(known or {}), **{n: score for n, score in scores.items() if n in self.archive}}
         settlement = settle(self.archive, challengers, rescored)
-        self._keep_in_reserve(settlement.homeless)
+        settlement.scores, settlement.failed = scores, failed
+        self.reserve.keep(settlement.homeless)
         for number, result in settlement.results.items():
             if number in self.nursery and result.status in ("new", "improved"):
                 self.counters.entered += 1
@@ -358,113 +340,47 @@ class Evolution(Search):
             self.contests.forget(number)
             if number in self.archive:
                 self.reserve.pop(number, None)
-        blocked = {} if self.closing else settlement.blocked  # there is no later order for them
-        for number, opponent in sorted(blocked.items()):
-            if not self.contests.again(number, opponent, waits.get(number, Wait())):
-                self.counters.gave_up += 1
-                self.nursery.pop(number)
-        settlement.scores, settlement.failed = scores, failed
         return settlement
-
-    def _challengers(self, scores: Mapping[int, Score]) -> Iterator[Elite]:
-        """Those among the scored that have no cell yet, or at the end no longer."""
-        for number, score in scores.items():
-            if number in self.nursery:
-                yield self.elite_of(number, score)
-            elif self.closing and number in self.reserve:
-                yield self.reserve[number].rescored(score)
-
-    def _last_scores_of_incumbents(self, challengers: Sequence[Elite], policy_version: int) -> dict[int, Score]:
-        """Scores that incumbents have under the same weights and seeds as their challengers."""
-        incumbents = [self.archive.at(self.archive.cell_of(elite.score.descriptors)) for elite in challengers]
-        return {elite.id: elite.score for elite in incumbents if elite and elite.score.policy_version == policy_version}
-
-    def _log_elites_alone(self, scores: Mapping[int, Score]) -> None:
-        """Says what the archive would be without the reserve; nothing in the harvest, where no elite is scored."""
-        elites = [score for number, score in scores.items() if number in self.archive]
-        if not elites:
-            return
-        cells: dict[Cell, float] = {}
-        for score in elites:
-            cell = self.archive.cell_of(score.descriptors)
-            cells[cell] = max(score.fitness, cells.get(cell, -math.inf))
-        log.info(
-            "closing: %d bodies scored, %d of them elites, which alone would fill %d cells with a QD score of %.3f m/s",
-            *(len(scores), len(elites), len(cells), math.fsum(cells.values())),
-        )
-
-    def _keep_in_reserve(self, elites: Sequence[Elite]) -> None:
-        """Remembers the last bodies that lost, or did not win, a cell; of a design that was bred again the last one."""
-        for elite in elites:
-            rules = elite.design.rules
-            self.reserve = {number: other for number, other in self.reserve.items() if other.design.rules != rules}
-            self.reserve[elite.id] = elite
-        for number in list(self.reserve)[:-MOST_RESERVES]:
-            del self.reserve[number]
 
     def _screening_finished(
         self, results: Mapping[int, Sequence[Mapping[str, float]]], failed: Mapping[int, str]
     ) -> Settlement:
         """Notes how fast bodies can move; one that fails is out. Nothing is settled."""
         for number, episodes in results.items():
-            speeds = [row[FITNESS] for row in episodes if math.isfinite(row.get(FITNESS, math.nan))]
-            if number in self.nursery and speeds:
-                self.screened[number] = max(speeds)
+            if self.screening.record(number, episodes):
                 self._failures_in_a_row = 0
         for number, reason in sorted(failed.items()):
             self.body_failed(number, f"screening: {reason}")
         if not self.contests.under_way("screening"):
-            fastest = max(self.screened.values(), default=math.nan)
-            log.info("screening: %d of %d bodies, fastest %.3f m/s", self.tried, self.plan.num_screened, fastest)
+            self.screening.log_progress()
         return Settlement()
 
     def _litter_finished(
         self, policy_version: int, results: Mapping[int, Sequence[Mapping[str, float]]], failed: Mapping[int, str]
     ) -> Settlement:
-        """Once all have tried, those that would add most to the archive train, the next best compete untrained.
-
-        In the harvest nobody trains, and all who promise a gain compete.
-
-        Nothing is settled: only a contest decides who has a cell.
-        """
-        scores, failures = self.scores_of(policy_version, results, dict(failed))
-        self._litter_scores |= scores
-        for number, reason in sorted(failures.items()):
+        """Once all have tried, some are chosen. Nothing is settled: only a contest decides who has a cell."""
+        scores, reasons = self.scores_of(policy_version, results, dict(failed))
+        for number, reason in sorted(reasons.items()):
             self.body_failed(number, f"litter: {reason}")
-        if not self.contests.under_way("litter"):
-            gains = {n: self.archive.gain(score) for n, score in self._litter_scores.items() if n in self.nursery}
-            ranked = sorted(gains, key=lambda n: (-gains[n], n))
-            if self.closing:
-                self._choose_contenders(ranked, gains)
+        if self.litter.record(scores):
+            if self.closing is None:
+                self._choose_newborns()
             else:
-                self._choose_newborns(ranked, gains)
-            self.litter, self._litter_scores = [], {}
+                self.closing.choose_contenders()
         return Settlement()
 
-    def _choose_contenders(self, ranked: Sequence[int], gains: Mapping[int, float]) -> None:
-        """Ends a litter of the harvest."""
-        self.contenders = [n for n in ranked if gains[n] >= LEAST_GAIN]
-        self.nursery.choose(self.litter, [], self.contenders)
-        total = math.fsum(gains[number] for number in self.contenders)
-        log.info("harvest: %d tried, %d compete, who would add %.3f m/s", len(gains), len(self.contenders), total)
-
-    def _choose_newborns(self, ranked: Sequence[int], gains: Mapping[int, float]) -> None:
-        """Ends a litter of which some train."""
-        chosen, others = ranked[: self.plan.litter_newborns], ranked[self.plan.litter_newborns :]
+    def _choose_newborns(self) -> None:
+        """Of a litter, those that would add most to the archive train, the next best compete untrained."""
+        gains = self.litter.gains()
+        ranked, size = list(gains), self.plan.litter_newborns
         room = max(0, self.plan.most_bodies - len(self.contests.waiting))  # nobody is to wait longer because of them
-        contenders = [n for n in others if gains[n] >= LEAST_GAIN][: min(self.plan.litter_contenders, room)]
-        self.nursery.choose(self.litter, chosen, contenders)
+        contenders = [n for n in ranked[size:] if gains[n] >= LEAST_GAIN][: min(self.plan.litter_contenders, room)]
+        self.litter.choose(ranked[:size], contenders)
         for number in contenders:
-            self.nursery[number].recent.append(self._litter_scores[number].descriptors)
             self.contests.enter(number)
-        total = math.fsum(gains[number] for number in chosen)
+        total = math.fsum(gains[number] for number in ranked[:size])
         words = "litter: %d tried, %d chosen, who would add %.3f m/s, %d others compete untrained"
-        log.info(words, len(gains), len(chosen), total, len(contenders))
-
-    def _evaluation_failed(self, number: int, reason: str, wait: Wait | None) -> None:
-        self.body_failed(number, f"evaluation: {reason}")
-        if number in self.nursery:
-            self.contests.waiting[number] = wait or Wait()
+        log.info(words, len(gains), len(ranked[:size]), total, len(contenders))
 
     def _guess_cell(self, number: int) -> Cell | None:
         if number not in self.nursery or not self.nursery[number].recent:

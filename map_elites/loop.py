@@ -164,8 +164,7 @@ class Loop:
             for command in self._search.commands(self._crew.env_steps):
                 self._crew.carry_out(command)
             self._watch()
-            if time.monotonic() >= self._next_checkpoint:
-                self.checkpoint()
+            self._checkpoint_if_due()
         for event in self._crew.finish():
             self._handle(event)
         self.checkpoint()
@@ -174,6 +173,7 @@ class Loop:
                 self._crew.carry_out(order)
             while self._search.is_busy:
                 self._watch()
+            self._checkpoint_if_due()
         self._reporter.stop_clock()
         self.checkpoint()
 
@@ -222,6 +222,10 @@ class Loop:
                 self._reporter.replaced(event)
             case Learned():
                 self._reporter.learned(event)
+
+    def _checkpoint_if_due(self) -> None:
+        if time.monotonic() >= self._next_checkpoint:
+            self.checkpoint()
 
     def checkpoint(self, status: str = "running") -> None:
         """Writes a checkpoint, and archive, heatmap and summary as they are now.

@@ -70,7 +70,11 @@ def test_children_that_only_try_the_policy_are_not_kept(tmp_path: Path):
         assert toy.round()
     fresh = make_evolution(200_000)
     restore_or_fail(fresh, tmp_path, read_state(tmp_path), read_parted)
-    assert len(fresh.nursery) > 0 and not {newborn.id for newborn in fresh.nursery} & set(trying) and not fresh.litter
+    assert (
+        len(fresh.nursery) > 0
+        and not {newborn.id for newborn in fresh.nursery} & set(trying)
+        and not fresh.untrained_children
+    )
     orders = [order for order in fresh.commands(toy.env_steps) if getattr(order, "purpose", "") == "litter"]
     assert orders and all(min(order.bodies) > max(trying) for order in orders)
 

@@ -12,7 +12,9 @@ from map_elites.archive import Archive
 from map_elites.checkpoint import restore_search, search_state
 from map_elites.config import EvaluationConfig, EvolutionConfig
 from map_elites.errors import RunFailedError
-from map_elites.evolution import LEAST_GAIN, MOST_RESERVES, Evolution, TrainCommand
+from map_elites.evolution import Evolution, TrainCommand
+from map_elites.litter import LEAST_GAIN
+from map_elites.reserve import MOST_RESERVES
 from map_elites.schedule import make_plan, update_size
 from map_elites.search import World
 from map_elites.variation import Variation
@@ -202,7 +204,7 @@ def test_of_a_litter_those_train_that_would_add_most_to_the_archive():
         for number, episodes in results.items():
             at = evolution.archive.at(evolution.archive.cell_of(episodes[0]))
             gains[number] = speeds[number] - (at.fitness if at else 0.0)
-        litter, last = [*evolution.litter], evolution.contests.under_way("litter") == 1
+        litter, last = [*evolution.litter.children], evolution.contests.under_way("litter") == 1
         settlement = finish(order_id, version, results, failed)
         assert not settlement.results
         if last:
@@ -211,7 +213,10 @@ def test_of_a_litter_those_train_that_would_add_most_to_the_archive():
             contenders = [n for n in others if gains[n] >= LEAST_GAIN][: evolution.plan.litter_contenders]
             newborns.update(chosen)
             others_kept.append(contenders)
-            assert {n for n in litter if n in evolution.nursery} == {*chosen, *contenders} and not evolution.litter
+            assert {n for n in litter if n in evolution.nursery} == {
+                *chosen,
+                *contenders,
+            } and not evolution.litter.children
             assert set(chosen) == set(evolution.nursery.training()) & set(litter)
             assert all(n in evolution.contests.waiting and evolution.nursery[n].recent for n in contenders)
         return settlement
@@ -354,7 +359,7 @@ def test_the_harvest_lets_children_compete_under_the_last_policy_as_long_as_the_
     while toy.round():
         pass
     plan, (_, *harvest, (steps, _, _, last)) = evolution.plan, rounds
-    assert plan.harvest_steps == 20_000 and not last and not evolution.litter and not evolution.contenders
+    assert plan.harvest_steps == 20_000 and not last and not evolution.untrained_children
     assert steps <= plan.total_steps < steps + plan.litter_steps + plan.closing_score_steps
     litters = [orders for *_, orders in harvest if orders[0].purpose == "litter"]
     contests = [orders for *_, orders in harvest if orders[0].purpose == "contest"]
@@ -362,7 +367,7 @@ def test_the_harvest_lets_children_compete_under_the_last_policy_as_long_as_the_
     tried = {number for orders in litters for order in orders for number in order.bodies}
     competed = [number for orders in contests for order in orders for number in order.bodies]
     assert set(competed) <= tried and len(set(competed)) == len(competed) < len(tried)
-    assert {order.seeds for orders in contests for order in orders} == {evolution.closing_seeds}
+    assert {order.seeds for orders in contests for order in orders} == {evolution.closing.seeds}
     scores = [qd for _, qd, _, _ in harvest] + [evolution.archive.qd_score]
     assert scores == sorted(scores) and scores[-1] > scores[0]  # nobody's score changes, and only the faster win
     assert tried & {elite.id for elite in evolution.archive} and not tried & {

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -164,8 +165,8 @@ def test_a_run_that_was_stopped_while_it_closed_closes_again_and_a_finished_one_
 def test_a_run_that_was_stopped_in_its_harvest_goes_on_with_it(folder: RunFolder):
     """Nobody is scored again, children that were about to compete are forgotten."""
     run = Run(folder, 400_000)
-    run_until(run, lambda: bool(run.search.contenders))
-    assert run.search.is_busy and run.search.closing_seeds
+    run_until(run, lambda: bool(run.search.closing and run.search.closing.contenders))
+    assert run.search.is_busy and run.search.harvest_seeds
     again = Run(folder, 400_000, resume=True)
     again.crew.version, orders, close = run.crew.version, [], again.search.closing_orders
 
@@ -174,12 +175,36 @@ def test_a_run_that_was_stopped_in_its_harvest_goes_on_with_it(folder: RunFolder
         return orders[-1]
 
     again.search.closing_orders = note
-    assert not any(number in again.search.nursery for number in run.search.contenders)
-    assert again.search.closing_seeds == run.search.closing_seeds
+    assert not any(number in again.search.nursery for number in run.search.closing.contenders)
+    assert again.search.closing.seeds == run.search.closing.seeds
     assert again.run()["env_steps"] <= 400_000
     assert orders[0] and all(order.purpose == "litter" for order in orders[0]) and not orders[-1]
     scored = {number for given in orders for order in given for number in order.bodies}
     assert not scored & {elite.id for elite in run.search.archive}
+
+
+def test_a_run_that_was_killed_in_its_harvest_goes_on_with_it(folder: RunFolder):
+    """There are checkpoints between its rounds."""
+    run = Run(folder, 400_000, checkpoint_interval_s=0.1)
+    poll, closing_orders, rounds = run.crew.poll, run.search.closing_orders, []
+
+    def close(env_steps: int):
+        rounds.append(env_steps)
+        time.sleep(0.1)
+        return closing_orders(env_steps)
+
+    def killed(timeout_s: float):
+        if len(rounds) == 4:
+            raise MemoryError
+        return poll(timeout_s)
+
+    run.search.closing_orders, run.crew.poll = close, killed
+    with pytest.raises(MemoryError):
+        run.run()
+    again = Run(folder, 400_000, resume=True)
+    assert again.crew.env_steps == rounds[-1] and again.search.closing.seeds == run.search.closing.seeds
+    assert {elite.id for elite in again.search.archive} == {elite.id for elite in run.search.archive}
+    assert again.run()["env_steps"] <= 400_000
 
 
 @pytest.mark.parametrize(("more", "trains"), [(4_000, False), (400_000, True)])
