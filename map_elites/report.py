@@ -142,7 +142,7 @@ class Reporter:
             what = result.status if result else "undecided" if number in outcome.blocked else "dropped"
             self._window.scores.append(score.fitness)
             self._evaluation_row(order, version, number, what, score, result.cell if result else None)
-        statuses = [result.status for result in outcome.results.values()]
+        statuses = [result.status for number, result in outcome.results.items() if number in outcome.scores]
         counts = ", ".join(f"{statuses.count(name)} {name}" for name in ("new", "improved", "rejected"))
         log.info(
             "order %d, policy version %d: %d scored, %s, %d undecided; %d elites, QD score %.3f m/s",

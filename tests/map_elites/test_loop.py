@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -205,6 +206,8 @@ def test_a_run_that_was_killed_in_its_harvest_goes_on_with_it(folder: RunFolder)
     assert again.crew.env_steps == rounds[-1] and again.search.closing.seeds == run.search.closing.seeds
     assert {elite.id for elite in again.search.archive} == {elite.id for elite in run.search.archive}
     assert again.run()["env_steps"] <= 400_000
+    counts = re.findall(r"(\d+) scored, (\d+) new, (\d+) improved, (\d+) rejected", folder.log_path.read_text())
+    assert counts and all(int(scored) >= sum(map(int, decided)) for scored, *decided in counts)
 
 
 @pytest.mark.parametrize(("more", "trains"), [(4_000, False), (400_000, True)])
