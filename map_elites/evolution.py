@@ -106,10 +106,9 @@ class Evolution(Search):
         """
         if self.closing is not None:
             return self.closing.harvest(env_steps)
-        self.close(self.contests.closing_seeds())
-        return self.closing.score(self._closing_bodies())
+        return self.close(self.contests.closing_seeds()).score(self._closing_bodies())
 
-    def close(self, seeds: tuple[int, ...]) -> None:
+    def close(self, seeds: tuple[int, ...]) -> Closing:
         """From now on nobody trains, and everybody is scored on these seeds."""
         self.closing = Closing(
             plan=self.plan,
@@ -119,6 +118,7 @@ class Evolution(Search):
             archive=self.archive,
             seeds=seeds,
         )
+        return self.closing
 
     @property
     def harvest_seeds(self) -> tuple[int, ...]:
