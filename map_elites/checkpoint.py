@@ -27,7 +27,7 @@ def search_state(search: Search) -> dict[str, Any]:
     Bodies being scored right now will be scored again; children that try the policy, or compete at the end, are not
     kept, others will be.
     """
-    passing = search.untrained_children if isinstance(search, Evolution) else set()
+    passing = search.passing_children if isinstance(search, Evolution) else set()
     state = {
         "archive": search.archive.to_state(),
         "newborns": [
@@ -59,7 +59,8 @@ def _contest_state(evolution: Evolution) -> dict[str, Any]:
         "waiting": [[n, wait.rounds, sorted(wait.opponents)] for n, wait in {**flying, **contests.waiting}.items()],
         "orders": contests.orders,
         "reserve": [evolution.archive.state_of(elite) for elite in evolution.reserve.values()],
-        "harvest_seeds": list(evolution.harvest_seeds),
+        "closed": evolution.closed,
+        "closing_seeds": list(evolution.closing.seeds if evolution.closing else ()),
         "initial": evolution.initial,
         "warming_up": evolution.warming_up,
         "warmup_end": evolution.warmup_end,
@@ -89,7 +90,8 @@ def restore_search(search: Search, state: Mapping[str, Any], read_design: Callab
         _restore_contests(search, state)
         reserve = [read_elite(entry, read_design) for entry in state.get("reserve", ())]  # none in older checkpoints
         search.reserve.update({elite.id: elite for elite in reserve})
-        if seeds := tuple(map(int, state.get("harvest_seeds", ()))):  # nor these
+        seeds = tuple(map(int, state.get("closing_seeds", ())))  # nor these
+        if seeds and state["closed"]:
             search.close(seeds)
 
 

@@ -17,6 +17,8 @@ from map_elites.schedule import Plan
 
 log = logging.getLogger(__name__)
 
+BY_LOT = 1  # a tournament of one: in the harvest any elite may be a parent, for nobody has to learn from the fastest
+
 
 class Closing:
     """What is scored at the end, in rounds that are settled when all of their orders are back.
@@ -27,10 +29,10 @@ class Closing:
         contests: Makes the orders.
         litter: The children that try.
         archive: The elites.
-        seeds: Of all scores.
+        seeds: Episode seeds behind every score.
 
     Attributes:
-        seeds: Of all scores.
+        seeds: Episode seeds behind every score.
         contenders: Children of the harvest that promise a gain, the most promising first.
         results: Episodes of the round, by body.
         failed: Reasons, by body that could not be scored in the round.
@@ -58,8 +60,8 @@ class Closing:
         self.results: dict[int, Sequence[Mapping[str, float]]] = {}
         self.failed: dict[int, str] = {}
 
-    def score(self, bodies: Sequence[int]) -> list[EvaluationOrder]:
-        """Orders of a round."""
+    def begin_round(self, bodies: Sequence[int]) -> list[EvaluationOrder]:
+        """Has bodies scored; the last round is forgotten."""
         self.results, self.failed = {}, {}
         return self._contests.closing_orders(bodies, self.seeds)
 
@@ -71,10 +73,10 @@ class Closing:
             self._nursery.pop(number)
         self.contenders = self.contenders[:affordable]
         if self.contenders:
-            return self.score(self.contenders)
+            return self.begin_round(self.contenders)
         if not (plan.harvest_steps and len(self._archive)) or steps_left < plan.litter_steps + plan.closing_score_steps:
             return []
-        return self._litter.breed()
+        return self._litter.breed(BY_LOT)
 
     def choose_contenders(self) -> None:
         """Ends a litter: all who promise a gain compete, nobody trains."""
@@ -92,10 +94,14 @@ class Closing:
     def scores_of_incumbents(self, challengers: Sequence[Elite], policy_version: int) -> dict[int, Score]:
         """Scores that incumbents have had under the same weights and seeds as their challengers, by id."""
         incumbents = [self._archive.at(self._archive.cell_of(elite.score.descriptors)) for elite in challengers]
-        return {elite.id: elite.score for elite in incumbents if elite and elite.score.policy_version == policy_version}
+        return {elite.id: elite.score for elite in incumbents if elite and self._is_last(elite.score, policy_version)}
+
+    def _is_last(self, score: Score, policy_version: int) -> bool:
+        """Whether a score is of this closing: an elite that failed in it still has that of a shorter contest."""
+        return score.policy_version == policy_version and score.episodes == len(self.seeds)
 
     def log_elites_alone(self, scores: Mapping[int, Score]) -> None:
-        """Says what the archive would be without the reserve; nothing in the harvest, where no elite is scored."""
+        """Says what the archive would be without all others; nothing in the harvest, where no elite is scored."""
         elites = [score for number, score in scores.items() if number in self._archive]
         if not elites:
             return

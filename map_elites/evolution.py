@@ -81,7 +81,7 @@ class Evolution(Search):
         if self.contests.under_way("screening"):
             return []
         if self.warming_up and not self.initial:
-            if not self.screening.finished:
+            if not self.screening.all_given:
                 return self.contests.screening_orders(self.screening.next_round())
             self.warmup_end = env_steps + self.plan.warmup_steps  # a screening that was cut short has been made again
             self.initial = self.screening.first_population()
@@ -106,10 +106,10 @@ class Evolution(Search):
         """
         if self.closing is not None:
             return self.closing.harvest(env_steps)
-        return self.close(self.contests.closing_seeds()).score(self._closing_bodies())
+        return self.close(self.contests.closing_seeds()).begin_round(self._closing_bodies())
 
     def close(self, seeds: tuple[int, ...]) -> Closing:
-        """From now on nobody trains, and everybody is scored on these seeds."""
+        """Starts the closing, or goes on with one, whose scores are on these seeds."""
         self.closing = Closing(
             plan=self.plan,
             nursery=self.nursery,
@@ -121,15 +121,13 @@ class Evolution(Search):
         return self.closing
 
     @property
-    def harvest_seeds(self) -> tuple[int, ...]:
-        """Seeds of the closing, once all but the children of the harvest have their last scores; none before that."""
-        if self.closing is None:
-            return ()
-        return self.closing.seeds if self.untrained_children or not self.is_busy else ()
+    def closed(self) -> bool:
+        """Whether nobody trains any more, and all but the children of the harvest have their last scores."""
+        return self.closing is not None and bool(self.passing_children or not self.is_busy)
 
     @property
-    def untrained_children(self) -> set[int]:
-        """Who tries the policy, or competes in the harvest."""
+    def passing_children(self) -> set[int]:
+        """Who only tries the policy, or competes in the harvest; no checkpoint keeps them."""
         return {*self.litter.children, *(self.closing.contenders if self.closing else ())}
 
     @property
@@ -293,13 +291,19 @@ class Evolution(Search):
         return settlement
 
     def _closing_round_finished(self, closing: Closing, policy_version: int) -> Settlement:
-        """All orders of a round decide together; there is no later order for those blocked."""
+        """All orders of a round decide together; children of the harvest that fail or are blocked have no other try."""
         scores, failed = self._contest_scores(policy_version, closing.results, closing.failed, {})
         closing.log_elites_alone(scores)
         challengers = self._challengers(scores)
         challengers += [self.reserve[n].rescored(score) for n, score in scores.items() if n in self.reserve]
+        settlement = self._settle(
+            scores, failed, challengers, closing.scores_of_incumbents(challengers, policy_version)
+        )
+        for number in closing.contenders:
+            self.nursery.pop(number)
+            self.contests.forget(number)
         closing.contenders = []
-        return self._settle(scores, failed, challengers, closing.scores_of_incumbents(challengers, policy_version))
+        return settlement
 
     def _contest_scores(
         self,

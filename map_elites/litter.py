@@ -9,7 +9,7 @@ from map_elites.contests import Contests, EvaluationOrder
 from map_elites.nursery import Nursery
 from map_elites.schedule import Plan
 
-LEAST_GAIN = 0.02  # m/s that a child has to promise to compete untrained
+LEAST_GAIN = 0.02  # m/s that a child has to promise to compete without training
 
 
 class Litter:
@@ -30,9 +30,9 @@ class Litter:
         self.children: list[int] = []
         self._scores: dict[int, Score] = {}
 
-    def breed(self) -> list[EvaluationOrder]:
-        """Makes the children, and orders that let them try."""
-        self.children = self._nursery.litter(self._plan.litter_size * self._plan.litter_newborns)
+    def breed(self, tournament: int | None = None) -> list[EvaluationOrder]:
+        """Makes the children, of parents found as in `Nursery.breed`, and orders that let them try."""
+        self.children = self._nursery.litter(self._plan.litter_size * self._plan.litter_newborns, tournament)
         return self._contests.litter_orders(self.children)
 
     def record(self, scores: Mapping[int, Score]) -> bool:

@@ -144,7 +144,7 @@ class Loop:
         self.checkpoint()
         done, total = self._crew.env_steps, self._config.total_steps
         if done < total and self._search.finished(done):
-            log.warning("%d of %d steps are done, the last scores take the rest: nobody trains any more", done, total)
+            log.warning("%d of %d steps are done, the closing takes the rest: nobody trains any more", done, total)
         try:
             self._train()
         except Interrupted:

@@ -96,19 +96,24 @@ class Nursery:
         placed.add(number)
         return number
 
-    def breed(self) -> int:
-        """Makes a child of one or two elites, or a random newborn, and returns its id."""
+    def breed(self, tournament: int | None = None) -> int:
+        """Makes a child of one or two elites, or a random newborn, and returns its id.
+
+        Args:
+            tournament: Of how many elites drawn by lot a parent is the fastest; None: as the settings say.
+        """
         if len(self._archive) and self._rng.random() >= self.config.random_share:
             wanted = 2 if self._rng.random() < self.config.crossover_share else 1
-            parents = list(islice(by_tournament(self._archive, self.config.tournament, self._rng), wanted))
+            size = self.config.tournament if tournament is None else tournament
+            parents = list(islice(by_tournament(self._archive, size, self._rng), wanted))
             design = self._child([parent.design for parent in parents])
             if design is not None:
                 return self._take(design, tuple(parent.id for parent in parents))
         return self.random_newborn()
 
-    def litter(self, size: int) -> list[int]:
+    def litter(self, size: int, tournament: int | None = None) -> list[int]:
         """Makes that many children, random ones among them, that do not train unless they are chosen; their ids."""
-        children = [self.breed() for _ in range(size)]
+        children = [self.breed(tournament) for _ in range(size)]
         for number in children:
             self[number].training = False
         return children

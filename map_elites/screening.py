@@ -33,7 +33,7 @@ class Screening:
         self.speeds: dict[int, float] = {}
 
     @property
-    def finished(self) -> bool:
+    def all_given(self) -> bool:
         """Whether all bodies were given gaits."""
         return self.tried >= self._plan.num_screened
 

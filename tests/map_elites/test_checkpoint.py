@@ -73,7 +73,7 @@ def test_children_that_only_try_the_policy_are_not_kept(tmp_path: Path):
     assert (
         len(fresh.nursery) > 0
         and not {newborn.id for newborn in fresh.nursery} & set(trying)
-        and not fresh.untrained_children
+        and not fresh.passing_children
     )
     orders = [order for order in fresh.commands(toy.env_steps) if getattr(order, "purpose", "") == "litter"]
     assert orders and all(min(order.bodies) > max(trying) for order in orders)

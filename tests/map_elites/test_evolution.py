@@ -359,7 +359,7 @@ def test_the_harvest_lets_children_compete_under_the_last_policy_as_long_as_the_
     while toy.round():
         pass
     plan, (_, *harvest, (steps, _, _, last)) = evolution.plan, rounds
-    assert plan.harvest_steps == 20_000 and not last and not evolution.untrained_children
+    assert plan.harvest_steps == 20_000 and not last and not evolution.passing_children
     assert steps <= plan.total_steps < steps + plan.litter_steps + plan.closing_score_steps
     litters = [orders for *_, orders in harvest if orders[0].purpose == "litter"]
     contests = [orders for *_, orders in harvest if orders[0].purpose == "contest"]
@@ -373,6 +373,23 @@ def test_the_harvest_lets_children_compete_under_the_last_policy_as_long_as_the_
     assert tried & {elite.id for elite in evolution.archive} and not tried & {
         newborn.id for newborn in evolution.nursery
     }
+
+
+def test_in_the_harvest_any_elite_may_be_a_parent_before_it_the_fastest_are():
+    evolution = make_evolution(400_000, random_share=0.0)
+    litter, places = evolution.nursery.litter, {False: [], True: []}
+
+    def note(*args):
+        children = litter(*args)
+        fastest_first = [elite.id for elite in sorted(evolution.archive, key=lambda elite: -elite.fitness)]
+        parents = [parent for number in children for parent in evolution.nursery[number].parent_ids]
+        places[evolution.closing is not None] += [fastest_first.index(n) / len(fastest_first) for n in parents]
+        return children
+
+    evolution.nursery.litter = note
+    run(evolution)
+    before, harvest = (sum(found) / len(found) for found in (places[False], places[True]))
+    assert before < 0.25 < 0.33 < harvest < 0.6
 
 
 def test_there_is_no_harvest_without_litters_or_without_steps_for_one():

@@ -167,7 +167,7 @@ def test_a_run_that_was_stopped_in_its_harvest_goes_on_with_it(folder: RunFolder
     """Nobody is scored again, children that were about to compete are forgotten."""
     run = Run(folder, 400_000)
     run_until(run, lambda: bool(run.search.closing and run.search.closing.contenders))
-    assert run.search.is_busy and run.search.harvest_seeds
+    assert run.search.is_busy and run.search.closed
     again = Run(folder, 400_000, resume=True)
     again.crew.version, orders, close = run.crew.version, [], again.search.closing_orders
 
@@ -243,6 +243,8 @@ def test_a_run_goes_on_after_a_closing_in_which_an_elite_failed(folder: RunFolde
     run.crew.poll, run.search.closing_orders = failing, close
     run.run()
     assert run.search.counters.failed_evaluations == 5
+    waiting = run.search.contests.waiting
+    assert all(newborn.training or newborn.id in waiting for newborn in run.search.nursery)
     again = Run(folder, 800_000, resume=True)
     assert abs(again.run()["env_steps"] - 800_000) <= 16_000
 
