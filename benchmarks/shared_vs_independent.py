@@ -258,7 +258,7 @@ def comparison(pairs: Pairs, parts: dict[int, dict[str, Any]]) -> Iterable[list[
         found = [value for value in times if value is not None]
         missed = len(times) - len(found)
         text = spread(times, 0) + (f", not reached by {missed} of {len(times)}" if missed else "")
-        factor = "-" if missed else f"{np.mean(spent) / np.mean(found):.2f} x fewer"
+        factor = "-" if missed or not np.mean(found) else f"{np.mean(spent) / np.mean(found):.2f} x fewer"
         yield [f"{clock.replace('_', ' ')} to the independent mean speed", spread(spent, 0), text, factor]
     designs = [part["designs"] for seed, part in parts.items() if seed in pairs]
     shares = [
