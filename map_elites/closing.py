@@ -48,13 +48,8 @@ class Closing:
         archive: Archive,
         seeds: tuple[int, ...],
     ) -> None:
-        self._plan, self._nursery, self._contests, self._litter, self._archive = (
-            plan,
-            nursery,
-            contests,
-            litter,
-            archive,
-        )
+        self._plan, self._nursery, self._contests = plan, nursery, contests
+        self._litter, self._archive = litter, archive
         self.seeds = seeds
         self.contenders: list[int] = []
         self.results: dict[int, Sequence[Mapping[str, float]]] = {}
