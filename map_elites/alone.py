@@ -6,12 +6,12 @@ the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from map_elites.archive import Score
-from map_elites.evaluation import Settlement, contest_seeds
+from map_elites.evaluation import EpisodesByBody, Settlement, contest_seeds
 from map_elites.search import Search
 
 FEWEST_STEPS = 64  # an individual with a smaller budget is not started
@@ -108,7 +108,7 @@ class AloneSearch(Search):
         self,
         order_id: int,
         policy_version: int,
-        results: Mapping[int, Sequence[Mapping[str, float]]],
+        results: EpisodesByBody,
         failed: Mapping[int, str],
     ) -> Settlement:
         """An individual is trained and scored, or failed."""

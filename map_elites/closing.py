@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from map_elites.archive import Archive, Cell, Elite, Score
 from map_elites.contests import Contests, EvaluationOrder
+from map_elites.evaluation import EpisodesByBody
 from map_elites.litter import LEAST_GAIN, Litter
 from map_elites.nursery import Nursery
 from map_elites.schedule import Plan
@@ -81,7 +82,7 @@ class Closing:
         total = math.fsum(gains[number] for number in self.contenders)
         log.info("harvest: %d tried, %d compete, who would add %.3f m/s", len(gains), len(self.contenders), total)
 
-    def record(self, results: Mapping[int, Sequence[Mapping[str, float]]], failed: Mapping[int, str]) -> None:
+    def record(self, results: EpisodesByBody, failed: Mapping[int, str]) -> None:
         """Notes what came of an order of a round."""
         self.results |= results
         self.failed |= failed

@@ -5,10 +5,12 @@ One crew trains a shared policy, another trains every individual on its own; the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from map_elites.evaluation import EpisodesByBody
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class OrderDone:
 
     order_id: int
     policy_version: int
-    results: Mapping[int, Sequence[Mapping[str, float]]]
+    results: EpisodesByBody
     failed: Mapping[int, str]
     steps: int
 

@@ -22,6 +22,8 @@ NO_DESCRIPTORS = ("steps", "return")  # episode values that say nothing about th
 REFERENCE_SEED = 0  # no reset noise, first terrain, first layout: what RoboGrammar's own objective is measured on
 CONTESTS, VERIFICATION, SCREENING = 1, 2, 4  # branches of the run's seed
 
+EpisodesByBody = Mapping[int, Sequence[Mapping[str, float]]]  # values of a body's episodes, by its id
+
 
 class EvaluationFailed(ValueError):
     """The episodes give no score."""

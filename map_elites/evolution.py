@@ -20,7 +20,7 @@ from map_elites.archive import ArchiveError, Cell, Elite, Score
 from map_elites.closing import Closing
 from map_elites.contests import Contests, EvaluationOrder, Wait, oldest_scores_first
 from map_elites.descriptors import mean_by_name
-from map_elites.evaluation import Settlement, settle
+from map_elites.evaluation import EpisodesByBody, Settlement, settle
 from map_elites.litter import LEAST_GAIN, Litter
 from map_elites.reserve import Reserve
 from map_elites.schedule import TrainingMix
@@ -255,7 +255,7 @@ class Evolution(Search):
         self,
         order_id: int,
         policy_version: int,
-        results: Mapping[int, Sequence[Mapping[str, float]]],
+        results: EpisodesByBody,
         failed: Mapping[int, str],
     ) -> Settlement:
         """Scores of an order are in: failures are recorded, the rest is settled; at the end a whole round at once."""
@@ -277,13 +277,13 @@ class Evolution(Search):
     def _contest_finished(
         self,
         policy_version: int,
-        results: Mapping[int, Sequence[Mapping[str, float]]],
+        results: EpisodesByBody,
         failed: Mapping[int, str],
         waits: Mapping[int, Wait],
     ) -> Settlement:
         """An order decides who has a cell; who met an incumbent that was not in it waits for the next one."""
         scores, failed = self._contest_scores(policy_version, results, failed, waits)
-        settlement = self._settle(scores, failed, self._challengers(scores))
+        settlement = self._settle(scores, failed, self._challengers(scores), known={})
         for number, opponent in sorted(settlement.blocked.items()):
             if not self.contests.again(number, opponent, waits.get(number, Wait())):
                 self.counters.gave_up += 1
@@ -308,7 +308,7 @@ class Evolution(Search):
     def _contest_scores(
         self,
         policy_version: int,
-        results: Mapping[int, Sequence[Mapping[str, float]]],
+        results: EpisodesByBody,
         failed: Mapping[int, str],
         waits: Mapping[int, Wait],
     ) -> tuple[dict[int, Score], dict[int, str]]:
@@ -330,10 +330,10 @@ class Evolution(Search):
         scores: Mapping[int, Score],
         failed: Mapping[int, str],
         challengers: Sequence[Elite],
-        known: Mapping[int, Score] | None = None,
+        known: Mapping[int, Score],
     ) -> Settlement:
         """Scores of one policy version decide who has a cell; elites may have had theirs in an earlier round."""
-        rescored = {**(known or {}), **{n: score for n, score in scores.items() if n in self.archive}}
+        rescored = {**known, **{n: score for n, score in scores.items() if n in self.archive}}
         settlement = settle(self.archive, challengers, rescored)
         settlement.scores, settlement.failed = scores, failed
         self.reserve.keep(settlement.homeless)
@@ -346,9 +346,7 @@ class Evolution(Search):
                 self.reserve.pop(number, None)
         return settlement
 
-    def _screening_finished(
-        self, results: Mapping[int, Sequence[Mapping[str, float]]], failed: Mapping[int, str]
-    ) -> Settlement:
+    def _screening_finished(self, results: EpisodesByBody, failed: Mapping[int, str]) -> Settlement:
         """Notes how fast bodies can move; one that fails is out. Nothing is settled."""
         for number, episodes in results.items():
             if self.screening.record(number, episodes):
@@ -359,9 +357,7 @@ class Evolution(Search):
             self.screening.log_progress()
         return Settlement()
 
-    def _litter_finished(
-        self, policy_version: int, results: Mapping[int, Sequence[Mapping[str, float]]], failed: Mapping[int, str]
-    ) -> Settlement:
+    def _litter_finished(self, policy_version: int, results: EpisodesByBody, failed: Mapping[int, str]) -> Settlement:
         """Once all have tried, some are chosen. Nothing is settled: only a contest decides who has a cell."""
         scores, reasons = self.scores_of(policy_version, results, dict(failed))
         for number, reason in sorted(reasons.items()):

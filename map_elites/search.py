@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from map_elites.archive import Archive, ArchiveError, Elite, Score
 from map_elites.config import EvaluationConfig, EvolutionConfig
 from map_elites.errors import RunFailedError
-from map_elites.evaluation import EvaluationFailed, score_episodes
+from map_elites.evaluation import EpisodesByBody, EvaluationFailed, score_episodes
 from map_elites.nursery import Nursery
 from map_elites.schedule import Plan
 from map_elites.variation import Variation
@@ -135,7 +135,7 @@ class Search:
     def scores_of(
         self,
         policy_version: int,
-        results: Mapping[int, Sequence[Mapping[str, float]]],
+        results: EpisodesByBody,
         failed: dict[int, str],
     ) -> tuple[dict[int, Score], dict[int, str]]:
         """Scores by id; what gives no score joins the failures."""
