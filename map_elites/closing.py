@@ -37,6 +37,7 @@ class Closing:
         contenders: Children of the harvest that promise a gain, the most promising first.
         results: Episodes of the round, by body.
         failed: Reasons, by body that could not be scored in the round.
+        tried: Rules of designs that have tried the last policy, and would do no better a second time.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Closing:
         self.contenders: list[int] = []
         self.results: dict[int, Sequence[Mapping[str, float]]] = {}
         self.failed: dict[int, str] = {}
+        self.tried: set[tuple[int, ...]] = set()
 
     def begin_round(self, bodies: Sequence[int]) -> list[EvaluationOrder]:
         """Has bodies scored; the last round is forgotten."""
@@ -77,6 +79,7 @@ class Closing:
     def choose_contenders(self) -> None:
         """Ends a litter: all who promise a gain compete, nobody trains."""
         gains = self._litter.gains()
+        self.tried |= {self._nursery[number].design.rules for number in gains}
         self.contenders = [number for number, gain in gains.items() if gain >= LEAST_GAIN]
         self._litter.choose([], self.contenders)
         total = math.fsum(gains[number] for number in self.contenders)

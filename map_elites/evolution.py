@@ -242,6 +242,10 @@ class Evolution(Search):
         """As in `Search`, or the design of a body of the reserve."""
         return self.reserve[number].design if number in self.reserve else super().design_of(number)
 
+    def unwanted(self, design: Any) -> bool:
+        """As in `Search`, or it has tried the last policy: an archive that only gets better will not want it either."""
+        return super().unwanted(design) or (self.closing is not None and design.rules in self.closing.tried)
+
     def drop(self, number: int) -> None:
         """Takes a body out of everything."""
         super().drop(number)
@@ -293,6 +297,7 @@ class Evolution(Search):
     def _closing_round_finished(self, closing: Closing, policy_version: int) -> Settlement:
         """All orders of a round decide together; children of the harvest that fail or are blocked have no other try."""
         scores, failed = self._contest_scores(policy_version, closing.results, closing.failed, {})
+        closing.tried |= {self.design_of(number).rules for number in scores}
         closing.log_elites_alone(scores)
         challengers = self._challengers(scores)
         challengers += [self.reserve[n].rescored(score) for n, score in scores.items() if n in self.reserve]

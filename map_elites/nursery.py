@@ -54,11 +54,11 @@ class Nursery:
         variation: Variation,
         archive: Archive,
         rng: np.random.Generator,
-        set_aside: Callable[[Any], bool],
+        unwanted: Callable[[Any], bool],
     ) -> None:
         self.born = 0
         self.config, self._variation, self._archive = config, variation, archive
-        self._rng, self._set_aside = rng, set_aside
+        self._rng, self._unwanted = rng, unwanted
         self._newborns: dict[int, Newborn] = {}
 
     def __contains__(self, number: int) -> bool:
@@ -155,8 +155,8 @@ class Nursery:
         return self.random_newborn() if design is None else self._take(design, (parent.id,))
 
     def knows(self, design: Any) -> bool:
-        """Whether a design is in the archive, on its way there, or set aside."""
-        if self._archive.has_design(design) or self._set_aside(design):
+        """Whether a design is in the archive, on its way there, or unwanted."""
+        if self._archive.has_design(design) or self._unwanted(design):
             return True
         return any(newborn.design.rules == design.rules for newborn in self)
 

@@ -143,12 +143,13 @@ def save_heatmap(
     title: str = "",
     verified: bool = False,
 ) -> bytes:
-    """Draws the archive into a PNG file, atomically, and returns its bytes.
+    """Draws the archive into a PNG file, atomically, in a folder made for it if need be, and returns its bytes.
 
     A figure holds megabytes in a web of references to itself, and the more a process keeps, the more rarely Python
     looks for such webs: without the collection here a long run would grow with every picture.
     """
     data = figure_png(draw_heatmap(archive, axes, title=title, verified=verified))
     gc.collect()
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, data)
     return data

@@ -73,7 +73,7 @@ class Search:
         self.plan, self.evaluation, self.run_seed = plan, evaluation, run_seed
         self.archive, self.world = archive, world
         self.rng = np.random.default_rng(np.random.SeedSequence([run_seed, 0]))
-        self.nursery = Nursery(evolution, variation, archive, self.rng, self.set_aside)
+        self.nursery = Nursery(evolution, variation, archive, self.rng, self.unwanted)
         self.failures: dict[tuple[int, ...], list[str]] = {}
         self._failures_in_a_row = 0
         self.refused: set[tuple[int, ...]] = set()
@@ -131,6 +131,10 @@ class Search:
     def set_aside(self, design: Any) -> bool:
         """Whether a design failed too often to be tried again."""
         return design.rules in self.refused or len(self.failures.get(design.rules, ())) >= self.evaluation.max_strikes
+
+    def unwanted(self, design: Any) -> bool:
+        """Whether a design is not to be bred, for another reason than that there is one already."""
+        return self.set_aside(design)
 
     def scores_of(
         self,

@@ -384,7 +384,6 @@ def plot_run(path: Path, names: Sequence[str] | None = None) -> Path:
         if len(axes) != 2 or names[0] == names[1]:
             raise UserError(f"--axes wants two different descriptors, such as joints,mass_kg; got {','.join(names)}")
         target = folder.heatmap_path.with_name(f"heatmap_{names[0]}_{names[1]}.png")
-    target.parent.mkdir(exist_ok=True)
     save_heatmap(archive, target, axes, title=folder.path.name)
     return target
 

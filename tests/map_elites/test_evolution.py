@@ -392,6 +392,22 @@ def test_in_the_harvest_any_elite_may_be_a_parent_before_it_the_fastest_are():
     assert before < 0.25 < 0.33 < harvest < 0.6
 
 
+def test_in_the_harvest_no_design_tries_the_last_policy_twice():
+    evolution = make_evolution(400_000)
+    toy, close, tried = ToyWorkers(evolution), evolution.closing_orders, []
+
+    def closing_orders(env_steps: int):
+        orders = close(env_steps)
+        if not tried or evolution.litter.children:
+            tried.extend(evolution.design_of(number).rules for order in orders for number in order.bodies)
+        return orders
+
+    evolution.closing_orders = closing_orders
+    while toy.round():
+        pass
+    assert len(set(tried)) == len(tried) > len(evolution.archive) + 3 * evolution.plan.litter_newborns
+
+
 def test_there_is_no_harvest_without_litters_or_without_steps_for_one():
     assert make_evolution(400_000, litter_size=1).plan.harvest_steps == 0
     assert make_evolution(400_000, harvest_share=0.01).plan.harvest_steps == 0

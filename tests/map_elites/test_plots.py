@@ -43,8 +43,9 @@ def test_verified_scores_can_be_shown():
 @pytest.mark.parametrize("axes", [AXES, AXES[:1], (DESCRIPTORS["joints"], DESCRIPTORS["mass_kg"])])
 @pytest.mark.parametrize("archive", [Archive(AXES), small()], ids=["empty", "small"])
 def test_any_archive_can_be_drawn(archive, axes, tmp_path: Path):
-    png = save_heatmap(archive, tmp_path / "heatmap.png", axes, title="a run")
-    assert png[:4] == b"\x89PNG" and (tmp_path / "heatmap.png").read_bytes() == png
+    path = tmp_path / "plots" / "heatmap.png"
+    png = save_heatmap(archive, path, axes, title="a run")
+    assert png[:4] == b"\x89PNG" and path.read_bytes() == png
 
 
 def test_figure_names_axes_units_and_figures():
