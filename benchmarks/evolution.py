@@ -20,17 +20,15 @@ import argparse
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common.bodies import ROOT
 from common.options import make_parser, run_program
 from common.parts import Parts
 from common.progress import Progress
+from common.runs import finish
 from common.tables import draw, machines, markdown, spread
 
 from map_elites.checkpoint import STATE_FILE
@@ -38,7 +36,6 @@ from map_elites.cli import make_parser as make_trainer_parser
 from map_elites.cli import overrides
 from map_elites.config import nest, to_plain
 from map_elites.descriptors import BODY
-from map_elites.errors import RunFailedError
 from map_elites.run_folder import RunFolder
 from map_elites.trainer.settings import load_config
 
@@ -82,7 +79,7 @@ def make(options: argparse.Namespace, case: str, seed: int, parts: Parts) -> dic
 
     def work() -> dict[str, Any]:
         folder = RunFolder(options.out / "runs" / name)
-        run(folder, arguments)
+        finish(folder, arguments)
         return {"case": case, "seed": seed, **collect(folder, options.judge)}
 
     return parts.make(name, settings, work)
@@ -105,32 +102,6 @@ def resolved(arguments: Sequence[str]) -> dict[str, Any]:
     """
     parsed = make_trainer_parser().parse(arguments)
     return to_plain(load_config(parsed.config, overrides(parsed)))
-
-
-def run(folder: RunFolder, arguments: Sequence[str]) -> None:
-    """Runs the trainer, or goes on with its run, unless it is finished.
-
-    Raises:
-        RunFailedError: The trainer ended with an error, which it has printed.
-    """
-    if is_finished(folder):
-        return
-    command = [sys.executable, str(ROOT / "map_elites_trainer.py")]
-    if folder.checkpoints():
-        command += ["--resume", str(folder.path)]
-    else:
-        shutil.rmtree(folder.path, ignore_errors=True)
-        command += [*arguments, "--results-dir", str(folder.path.parent), "--run-name", folder.path.name]
-    print(f"# {' '.join(command[1:])}", flush=True)
-    done = subprocess.run([*command, "--log-file", ""], stdout=subprocess.DEVNULL, check=False)
-    if done.returncode or not is_finished(folder):
-        raise RunFailedError(f"{folder.path}: the trainer ended with exit code {done.returncode}")
-
-
-def is_finished(folder: RunFolder) -> bool:
-    """Whether a run has come to its end; one under way, or interrupted, has a summary too."""
-    path = folder.summary_path
-    return path.exists() and json.loads(path.read_text(encoding="utf-8"))["status"] == "finished"
 
 
 def collect(folder: RunFolder, judge: str | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import numpy as np
 import peers
 import published
 import pytest
+import quickstart
 import shared_vs_independent
 import sinusoids
 import zero_shot
@@ -202,6 +203,51 @@ def test_an_interrupted_run_of_evolution_is_taken_up_again(tmp_path, capfd):
     evolution.main(arguments)
     assert '"interrupted"' in text and "--resume" in capfd.readouterr().out
     assert json.loads(part.read_text())["summary"]["status"] == "finished"
+
+
+def test_quickstart_looks_at_runs(tmp_path, bodies, monkeypatch, capsys):
+    run = ["--cases", "shared", "--steps", "3000", "--workers", "1", "--seeds", "0", "--out", str(tmp_path)]
+    evolution.main(run)
+    monkeypatch.setattr(quickstart, "SINUSOIDS", 2)
+    monkeypatch.setattr(quickstart, "BODIES", Path(bodies))
+    path, out = tmp_path / "runs" / "shared-seed0", tmp_path / "out"
+    quickstart.main(["--runs", str(path), "--out", str(out)])
+    part, summary = json.loads((out / "shared-seed0.json").read_text()), json.loads((path / "summary.json").read_text())
+    elites = json.loads((path / "archive.json").read_text())
+    assert part["elites"]["bodies"] == len(part["sinusoids_m_s"]) == len(part["objectives"]) == len(elites)
+    assert part["objectives"][0] == max(elite["verified_robogrammar_objective"] for elite in elites)
+    assert part["never trained"]["bodies"] == 2 and part["early_m_s"] is not None
+    capsys.readouterr()
+    quickstart.main(["--report", "--out", str(out)])
+    text = capsys.readouterr().out
+    assert f"| {summary['qd_score']:.2f} / {summary['verified_qd_score']:.2f} |" in text and "2 never trained" in text
+    (path / "summary.json").write_text(json.dumps(summary | {"status": "interrupted"}))
+    with pytest.raises(UserError, match="wants a finished run"):
+        quickstart.main(["--runs", str(path), "--out", str(tmp_path / "other")])
+
+
+def test_a_look_at_a_run_after_some_seconds(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("wall_seconds,max_fitness\n5.0,\n100.0,0.4\n599.0,0.9\n601.0,1.1\n")
+    assert [quickstart.best_until(path, seconds) for seconds in (1, 5, 150, 600)] == [None, None, 0.4, 0.9]
+
+
+def test_the_last_closing_is_read_from_the_log():
+    first, last = (
+        f"INFO    closing: 9 bodies, 5 elites, which alone would fill {cells} cells with a QD score of 1.5 m/s\n"
+        f"INFO    order 3, policy version 2: 9 scored, 4 new; {cells + 2} elites, QD score 2.000 m/s\n"
+        for cells in (3, 4)
+    )
+    harvest = (
+        "INFO    harvest: 32 tried, 2 compete, who would add 0.700 m/s\n"
+        "INFO    order 6, policy version 2: 2 scored, 1 new; 7 elites, QD score 2.500 m/s\n"
+        "INFO    harvest: 31 tried, 0 compete, who would add 0.000 m/s\n"
+    )
+    found = quickstart.closing(first + harvest + last + harvest)
+    moments = {"alone": [4, 1.5], "scored": [6, 2.0], "end": [7, 2.5]}
+    assert found == {**moments, "tried": 63, "competed": 2, "promised_m_s": 0.7}
+    assert quickstart.closing_row("a", found) == ["a", "4, 1.50", "6, 2.00", "7, 2.50 (+25%)", "63, 2", "0.70, 0.50"]
+    assert quickstart.closing("INFO    order 1: 2 scored; 2 elites, QD score 1.000 m/s") is None
 
 
 @pytest.mark.parametrize("case", evolution.CASES)
