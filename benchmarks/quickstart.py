@@ -28,6 +28,7 @@ import numpy as np
 from common.bodies import BODIES, ROOT, read_designs
 from common.options import run_program, trial_settings
 from common.parts import Parts
+from common.progress import Progress
 from common.references import best_sinusoid_speed
 from common.runs import finish, is_finished
 from common.tables import machines, markdown, number
@@ -127,8 +128,12 @@ def closing(log: str) -> dict[str, Any] | None:
 
 def sinusoid_speeds(designs: Sequence[RobotDesign], count: int) -> list[float]:
     """Speed of the best of some random sinusoids on each body, m/s, in MuJoCo, on all cores."""
+    progress, found = Progress("sinusoids", len(designs), "bodies"), []
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        return list(pool.map(partial(best_sinusoid_speed, engine="mujoco", count=count), designs))
+        for speed in pool.map(partial(best_sinusoid_speed, engine="mujoco", count=count), designs):
+            found.append(speed)
+            progress(len(found), f"{speed:.3f} m/s")
+    return found
 
 
 def speeds(config: TrainConfig, designs: Sequence[RobotDesign], checkpoint: Path) -> np.ndarray:
