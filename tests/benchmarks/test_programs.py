@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ TINY = [
 ]
 ONE_SEED = ["--seeds", "0", "--set", *TINY]
 SMALL = ["--workers", "0", "--points", "1", *ONE_SEED]
+ONE_RUN = ["--cases", "shared", "--steps", "3000", "--workers", "1", "--seeds", "0"]  # of evolution.py
 BODIES = "body(swing) -roll- body(swing)\nbody(swing) -lift- body(swing)\n"
 
 
@@ -185,16 +187,23 @@ def test_learner_device_refuses_what_is_no_device(text):
 
 
 def test_evolution(tmp_path, capsys):
-    arguments = ["--cases", "shared", "--steps", "3000", "--workers", "1", "--interval", "0.5", "--seeds", "0"]
-    text = runs_once(evolution, arguments, tmp_path / "out", capsys)
+    text = runs_once(evolution, [*ONE_RUN, "--interval", "0.5"], tmp_path / "out", capsys)
     assert "| shared |" in text
     part = evolution.Parts(tmp_path / "out").all("shared-seed0")[0]
     assert part["diversity"][-1]["env_steps"] > 0 and part["curves"]["env_steps"]
 
 
-def test_an_interrupted_run_of_evolution_is_taken_up_again(tmp_path, capfd):
-    arguments = ["--cases", "shared", "--steps", "3000", "--workers", "1", "--seeds", "0", "--out", str(tmp_path)]
-    evolution.main(arguments)
+@pytest.fixture(scope="module")
+def evolved(tmp_path_factory) -> Path:
+    """A folder of `evolution.py` with one finished run, to be copied."""
+    folder = tmp_path_factory.mktemp("evolved")
+    evolution.main([*ONE_RUN, "--out", str(folder)])
+    return folder
+
+
+def test_an_interrupted_run_of_evolution_is_taken_up_again(evolved, tmp_path, capfd):
+    shutil.copytree(evolved, tmp_path, dirs_exist_ok=True)
+    arguments = [*ONE_RUN, "--out", str(tmp_path)]
     summary, part = tmp_path / "runs" / "shared-seed0" / "summary.json", tmp_path / "shared-seed0.json"
     text = summary.read_text().replace('"finished"', '"interrupted"')
     summary.write_text(text)
@@ -205,9 +214,8 @@ def test_an_interrupted_run_of_evolution_is_taken_up_again(tmp_path, capfd):
     assert json.loads(part.read_text())["summary"]["status"] == "finished"
 
 
-def test_quickstart_looks_at_runs(tmp_path, bodies, monkeypatch, capsys):
-    run = ["--cases", "shared", "--steps", "3000", "--workers", "1", "--seeds", "0", "--out", str(tmp_path)]
-    evolution.main(run)
+def test_quickstart_looks_at_runs(evolved, tmp_path, bodies, monkeypatch, capsys):
+    shutil.copytree(evolved, tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(quickstart, "SINUSOIDS", 2)
     monkeypatch.setattr(quickstart, "BODIES", Path(bodies))
     path, out = tmp_path / "runs" / "shared-seed0", tmp_path / "out"
