@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXTRAS := mujoco,search,data,dev
+# of pytest; PARALLEL= runs one test after another
+PARALLEL ?= -n logical --maxprocesses 4 --dist worksteal
 ARGS ?=
 
 .PHONY: train test test-slow check setup clean
@@ -12,7 +14,7 @@ train: $(READY)
 	$(BIN)/python map_elites_trainer.py --train-shared --config configs/quickstart.yaml $(ARGS)
 
 test: check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -8,6 +8,7 @@ DATA = ["minari[hdf5]>=0.5"]
 DEV = [
     "pytest>=8",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
     "hypothesis>=6.100",
     "ruff>=0.9",
     "mypy>=1.13",

@@ -18,9 +18,7 @@ import csv
 import json
 import re
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ from common.bodies import BODIES, ROOT, read_designs
 from common.options import run_program, trial_settings
 from common.parts import Parts
 from common.progress import Progress
-from common.references import best_sinusoid_speed
+from common.references import SINUSOIDS, sinusoid_speeds
 from common.runs import finish, is_finished
 from common.tables import machines, markdown, number
 from common.trial import Crew, Trial
@@ -45,7 +43,6 @@ from map_elites.trainer.settings import TrainConfig
 from robogrammar_env.design import RobotDesign
 
 SEEDS = (700_001, 700_002, 700_003)
-SINUSOIDS = 60
 FEWEST = 2
 """Elites that an interval takes."""
 GOOD_OBJECTIVE = 5.0
@@ -87,12 +84,13 @@ def examine(folder: RunFolder, config: TrainConfig, archive: Archive) -> dict[st
     """Summary, objectives, sinusoids and both sets of bodies of one run."""
     elites = [read_design(elite.design.rules) for elite in archive]
     objectives = [elite.verified.robogrammar_objective for elite in archive if elite.verified]
+    progress = Progress("sinusoids", len(elites), "bodies")
     found: dict[str, Any] = {
         "summary": json.loads(folder.summary_path.read_text(encoding="utf-8")),
         "early_m_s": best_until(folder.metrics_path, EARLY_S),
         "closing": closing(folder.log_path.read_text(encoding="utf-8")),
         "objectives": sorted((value for value in objectives if value is not None), reverse=True),
-        "sinusoids_m_s": sinusoid_speeds(elites, SINUSOIDS),
+        "sinusoids_m_s": sinusoid_speeds(elites, "mujoco", progress, count=SINUSOIDS),
     }
     checkpoints = folder.checkpoints()[0], folder.newest_checkpoint()
     for name, designs in {"elites": elites, "never trained": read_designs(BODIES)}.items():
@@ -124,16 +122,6 @@ def closing(log: str) -> dict[str, Any] | None:
         "competed": sum(int(competed) for _, competed, _ in litters),
         "promised_m_s": sum(float(promised) for *_, promised in litters),
     }
-
-
-def sinusoid_speeds(designs: Sequence[RobotDesign], count: int) -> list[float]:
-    """Speed of the best of some random sinusoids on each body, m/s, in MuJoCo, on all cores."""
-    progress, found = Progress("sinusoids", len(designs), "bodies"), []
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        for speed in pool.map(partial(best_sinusoid_speed, engine="mujoco", count=count), designs):
-            found.append(speed)
-            progress(len(found), f"{speed:.3f} m/s")
-    return found
 
 
 def speeds(config: TrainConfig, designs: Sequence[RobotDesign], checkpoint: Path) -> np.ndarray:

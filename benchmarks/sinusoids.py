@@ -17,7 +17,7 @@ import numpy as np
 from common.bodies import BODIES, HELD_OUT, read_designs
 from common.options import run_program
 from common.progress import Progress
-from common.references import SINUSOID_FILE, best_sinusoid_speed
+from common.references import SINUSOID_FILE, SINUSOIDS, best_sinusoid_speed
 from common.tables import markdown
 
 from map_elites.files import write_atomically
@@ -63,7 +63,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--bodies", type=Path, nargs="+", default=[BODIES, HELD_OUT], help="files of designs")
     parser.add_argument("--num-bodies", type=int, help="only the first so many of each file")
     parser.add_argument("--engines", nargs="+", default=["mujoco", "pybullet"])
-    parser.add_argument("--count", type=int, default=60, help="sinusoids a body (60)")
+    parser.add_argument("--count", type=int, default=SINUSOIDS, help="sinusoids a body (60)")
     parser.add_argument("--out", type=Path, default=SINUSOID_FILE, metavar="FILE")
     return parser.parse_args(argv)
 

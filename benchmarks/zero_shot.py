@@ -61,10 +61,11 @@ def main(argv: list[str] | None = None) -> None:
 def score_sinusoids(options: argparse.Namespace, held_out: Sequence[RobotDesign], parts: Parts) -> None:
     """The best of 60 random sinusoids on each held-out body."""
     engine, names = options.judge or options.engine, [design.to_text() for design in held_out]
+    progress = Progress("sinusoids", len(held_out), "bodies")
     parts.make(
         "sinusoids",
         {"engine": engine, "designs": names},
-        lambda: {"designs": names, "speeds_m_s": sinusoid_speeds(held_out, engine)},
+        lambda: {"designs": names, "speeds_m_s": sinusoid_speeds(held_out, engine, progress)},
     )
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from robogrammar_env.simulation import Simulation, run_episode
 RESULTS = Path(__file__).parents[1] / "results"
 PLANNER_FILES = ("planner32.json", "mppi.json")
 SINUSOID_FILE = RESULTS / "sinusoids.json"
+SINUSOIDS = 60
 SELECTION_SEED = 800_001
 EVALUATION_SEEDS = (900_001, 900_002)
 """Start poses from which every controller is scored."""
@@ -53,7 +56,7 @@ def planner_speeds(designs: Sequence[str]) -> list[float | None]:
 # -- the best of some random sinusoids ---------------------------------------------------------------------------------
 
 
-def best_sinusoid_speed(design: RobotDesign, *, engine: str, count: int = 60, seed: int = 0) -> float:
+def best_sinusoid_speed(design: RobotDesign, *, engine: str, count: int = SINUSOIDS, seed: int = 0) -> float:
     """Speed in m/s of the best of `count` random sinusoids (`robogrammar_env.controllers.gait`).
 
     Each is tried for one episode; the fastest is then scored on the start poses that policies are scored on, so that
@@ -78,15 +81,28 @@ def episode_speed(simulation: Simulation, controller: Controller, seed: int) -> 
 
 
 @lru_cache
-def _sinusoid_table(path: Path) -> dict[tuple[str, str], float]:
+def _sinusoid_table(path: Path) -> dict[tuple[str, str, int], float]:
     runs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    return {(run["design"], run["engine"]): run["speed_m_s"] for run in runs}
+    return {(run["design"], run["engine"], run["count"]): run["speed_m_s"] for run in runs}
 
 
-def sinusoid_speeds(designs: Sequence[RobotDesign], engine: str) -> list[float]:
-    """The best of 60 random sinusoids on each design, m/s: as committed, or measured now (about 3 s a body)."""
-    known = _sinusoid_table(SINUSOID_FILE)
-    return [
-        known[key] if (key := (design.to_text(), engine)) in known else best_sinusoid_speed(design, engine=engine)
-        for design in designs
-    ]
+def sinusoid_speeds(
+    designs: Sequence[RobotDesign], engine: str, report: Callable[[float, str], None], *, count: int = SINUSOIDS
+) -> list[float]:
+    """The best of so many random sinusoids on each design, m/s: as committed, or measured now on all cores.
+
+    Args:
+        designs: Bodies.
+        engine: That moves them.
+        report: Is told how many are done and how fast the last one was; `common.progress.Progress` is one.
+        count: Sinusoids that each body tries; 60 take about 3 s a body.
+    """
+    known, found = _sinusoid_table(SINUSOID_FILE), []
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        missing = [design for design in designs if (design.to_text(), engine, count) not in known]
+        measured = pool.map(partial(best_sinusoid_speed, engine=engine, count=count), missing)
+        for design in designs:
+            key = design.to_text(), engine, count
+            found.append(known[key] if key in known else next(measured))
+            report(len(found), f"{found[-1]:.3f} m/s")
+    return found
