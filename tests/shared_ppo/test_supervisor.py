@@ -233,7 +233,7 @@ def test_titles(make_processes: Make) -> None:
 def test_a_body_that_breaks_two_workers_is_set_aside(make_processes: Make, fault: str) -> None:
     """First a restart, then a BodyFailed; the other bodies train on; later orders leave it out."""
     config = small_config()
-    config = replace(config, workers=replace(config.workers, hang_timeout_s=1.0))
+    config = replace(config, workers=replace(config.workers, hang_timeout_s=2.0))
     supervisor = make_processes(config=config)
     supervisor.train(0, TrainOrder((body(1, fault=fault, at=40), body(2))))
     supervisor.train(1, TrainOrder((body(3),)))
