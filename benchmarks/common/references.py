@@ -98,11 +98,11 @@ def sinusoid_speeds(
         count: Sinusoids that each body tries; 60 take about 3 s a body.
     """
     known, found = _sinusoid_table(SINUSOID_FILE), []
+    keys = [(design.to_text(), engine, count) for design in designs]
+    missing = [design for design, key in zip(designs, keys, strict=True) if key not in known]
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        missing = [design for design in designs if (design.to_text(), engine, count) not in known]
         measured = pool.map(partial(best_sinusoid_speed, engine=engine, count=count), missing)
-        for design in designs:
-            key = design.to_text(), engine, count
+        for key in keys:
             found.append(known[key] if key in known else next(measured))
             report(len(found), f"{found[-1]:.3f} m/s")
     return found
