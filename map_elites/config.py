@@ -130,7 +130,7 @@ class EvolutionConfig:
         2000, "shared: control steps a newborn trains before it can lose; independent: its whole budget", low=1
     )
     warmup_steps_per_individual: int = option(
-        20_000, "control steps for each of them before selection starts ...", low=1
+        10_000, "control steps for each of them before selection starts ...", low=1
     )
     warmup_share: float = option(0.4, "... but for all together at most this share of total_steps", high=0.9, low=0.0)
     bodies_per_worker: int = option(8, "bodies a worker rolls out at a time", low=1, high=256)
