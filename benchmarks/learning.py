@@ -7,22 +7,36 @@ Every ablation is one command:
 
 Prints a table row per tag and seed (mean, worst quartile and best speed of the bodies in m/s with the mean action, area
 under the curve of the mean, training steps a second, share of the planner's speed, mean speed of bodies that are scored
-but never trained) and keeps settings, curves and every body's speed as JSON. Tags and seeds that are there already are
-not trained again.
+but never trained), then a row per tag over its seeds, and keeps settings, curves and every body's speed as JSON. Tags
+and seeds that are there already are not trained again.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from common.bodies import BODIES, breed_designs, draw_designs, published_designs, read_designs, write_designs
 from common.options import make_parser, run_program, train_config, trial_settings
 from common.parts import Parts
 from common.progress import Progress
 from common.screening import fastest_by_gaits
-from common.tables import column, draw, machines, markdown, mean_speed, means, percent, planner_share, summarise
+from common.tables import (
+    Line,
+    column,
+    draw,
+    machines,
+    markdown,
+    mean_speed,
+    means,
+    percent,
+    planner_share,
+    spread,
+    summarise,
+)
 from common.trial import Crew, Point, Trial, marks
 
 from robogrammar_env.design import RobotDesign
@@ -97,14 +111,22 @@ def report(parts: Parts) -> None:
     """The table of all tags and seeds, and their curves."""
     found = parts.all("*-seed*")
     print(markdown(["setting", "seed", "steps", *NAMES, "of the planner", "held-out"], map(row, found)))
-    print(machines(found))
-    groups: dict[str, list[Any]] = {}
+    groups: dict[str, list[Line]] = {}
     for part in found:
         groups.setdefault(part["tag"], []).append((column(part["curve"], "steps"), means(part["curve"])))
+    print()
+    print(
+        markdown(
+            ["setting", "seeds", *(f"mean after {name} of the steps" for name in SHARES)],
+            map(seeds_row, groups.items()),
+        )
+    )
+    print(machines(found))
     if groups:
         draw(parts.folder / "learning.png", [("training control steps", "mean speed, m/s", groups)])
 
 
+SHARES = {"a quarter": 0.25, "half": 0.5, "three quarters": 0.75, "all": 1.0}
 NAMES = ("mean", "worst quartile", "best", "area under the mean", "steps/s")
 
 
@@ -116,6 +138,13 @@ def row(part: dict[str, Any]) -> list[str]:
     cells = [*(f"{speed:.3f}" for speed in speeds), f"{pace:.0f}", percent(share)]
     cells.append(f"{mean_speed(held_out):.3f}" if held_out else "-")
     return [part["tag"], str(part["seed"]), f"{part['curve'][-1]['steps']:,}", *cells]
+
+
+def seeds_row(group: tuple[str, Sequence[Line]]) -> list[str]:
+    """A setting, and the mean speed of its bodies on the way: mean over seeds, and range."""
+    tag, lines = group
+    at = [[float(np.interp(share * xs[-1], xs, ys)) for xs, ys in lines] for share in SHARES.values()]
+    return [tag, str(len(lines)), *map(spread, at)]
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

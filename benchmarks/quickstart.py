@@ -4,11 +4,11 @@
     python benchmarks/quickstart.py --runs results/a results/b
 
 The first table has the verified figures of each run, and how many times as fast as the best of 60 random sinusoids on
-the same bodies in MuJoCo the elites are on average. The second says what the end of each run added, as its log tells:
-cells and QD score of the elites alone, with the reserve, and after the harvest. For the third, two sets of bodies are
-scored with the mean action and fresh seeds, under the untrained policy that the run started with and under its final
-one: the run's elites, and the 32 fixed bodies of `bodies32.txt`, which no run has ever trained. The difference is
-paired by body; its 95 % interval is Student's.
+the same bodies, in the engine that scored them, the elites are on average. The second says what the end of each run
+added, as its log tells: cells and QD score of the elites alone, with the reserve, and after the harvest. For the third,
+two sets of bodies are scored with the mean action and fresh seeds, under the untrained policy that the run started with
+and under its final one: the run's elites, and the 32 fixed bodies of `bodies32.txt`, which no run has ever trained. The
+difference is paired by body; its 95 % interval is Student's.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ def main(argv: list[str] | None = None) -> None:
             if not is_finished(folder) or len(archive) < FEWEST:
                 raise UserError(f"{path}: wants a finished run with {FEWEST} elites or more")
             designs = [str(elite.design) for elite in archive]
-            settings = trial_settings(config, run=path.name, elites=designs, sinusoids=SINUSOIDS, seeds=SEEDS)
+            engine = config.environment.engine
+            settings = trial_settings(
+                config, run=path.name, elites=designs, sinusoids=SINUSOIDS, sinusoid_engine=engine, seeds=SEEDS
+            )
             parts.make(path.name, settings, partial(examine, folder, config, archive))
     print(report(parts.all()))
 
@@ -90,7 +93,7 @@ def examine(folder: RunFolder, config: TrainConfig, archive: Archive) -> dict[st
         "early_m_s": best_until(folder.metrics_path, EARLY_S),
         "closing": closing(folder.log_path.read_text(encoding="utf-8")),
         "objectives": sorted((value for value in objectives if value is not None), reverse=True),
-        "sinusoids_m_s": sinusoid_speeds(elites, "mujoco", progress, count=SINUSOIDS),
+        "sinusoids_m_s": sinusoid_speeds(elites, config.environment.engine, progress, count=SINUSOIDS),
     }
     checkpoints = folder.checkpoints()[0], folder.newest_checkpoint()
     for name, designs in {"elites": elites, "never trained": read_designs(BODIES)}.items():

@@ -109,8 +109,11 @@ def machines(parts: Iterable[Mapping[str, Any]]) -> str:
     return f"Made on: {names}; load average over 15 minutes {min(loads)} to {max(loads)}"
 
 
+PANELS_IN_A_ROW = 3
+
+
 def draw(path: Path, panels: Sequence[tuple[str, str, Mapping[str, Sequence[Line]]]]) -> None:
-    """Draws panels side by side.
+    """Draws panels side by side, up to three in a row.
 
     Args:
         path: of the picture.
@@ -121,17 +124,34 @@ def draw(path: Path, panels: Sequence[tuple[str, str, Mapping[str, Sequence[Line
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(5.2 * len(panels), 3.8), squeeze=False, layout="constrained"
+    columns = min(len(panels), PANELS_IN_A_ROW)
+    rows = -(-len(panels) // columns)
+    figure, grid = pyplot.subplots(
+        rows, columns, figsize=(5.2 * columns, 3.8 * rows), squeeze=False, layout="constrained"
     )
-    for axis, (x_label, y_label, groups) in zip(axes[0], panels, strict=True):
-        for colour, (name, lines) in enumerate(groups.items()):
-            for index, (xs, ys) in enumerate(lines):
-                axis.plot(xs, ys, color=f"C{colour}", alpha=0.8, label=None if index else name)
+    axes = grid.flatten()
+    for axis, (x_label, y_label, groups) in zip(axes, panels, strict=False):
+        colours = pyplot.get_cmap("tab10" if len(groups) <= 10 else "tab20")
+        for index, (name, lines) in enumerate(groups.items()):
+            _plot(axis, name, lines, colours(index))
         axis.set(xlabel=x_label, ylabel=y_label)
         axis.grid(alpha=0.3)
         axis.legend(fontsize="small")
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
     print(f"picture: {path}")
+
+
+def _plot(axis: Any, name: str, lines: Sequence[Line], colour: Any) -> None:
+    """The seeds of one name: their mean and range where they were measured at the same points, else each by itself."""
+    (first, _), *others = lines
+    if others and all(list(xs) == list(first) for xs, _ in others):
+        values = np.array([ys for _, ys in lines])
+        axis.plot(first, values.mean(axis=0), color=colour, label=name)
+        axis.fill_between(first, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+        return
+    for index, (xs, ys) in enumerate(lines):
+        axis.plot(xs, ys, color=colour, alpha=0.8, label=None if index else name)
