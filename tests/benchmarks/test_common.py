@@ -98,6 +98,28 @@ class TestBodies:
         assert halves == [list(range(6))] * 2
 
 
+@pytest.mark.parametrize(
+    ("second", "curves", "ranges"),
+    [(([0, 1], [0.2, 0.6]), 1, 1), (([0, 2], [0.2, 0.6]), 2, 0)],
+)
+def test_seeds_measured_at_the_same_points_are_drawn_as_mean_and_range(tmp_path, monkeypatch, second, curves, ranges):
+    from matplotlib import pyplot
+
+    monkeypatch.setattr(pyplot, "close", lambda figure: None)
+    tables.draw(tmp_path / "one.png", [("x", "y", {"name": [([0, 1], [0.0, 0.4]), second]})] * 4)
+    *panels, spare, last = pyplot.gcf().axes
+    monkeypatch.undo()
+    assert len(panels) == 4 and not spare.axison and not last.axison and (tmp_path / "one.png").exists()
+    for axis in panels:
+        assert (len(axis.lines), len(axis.collections), axis.get_legend_handles_labels()[1]) == (
+            curves,
+            ranges,
+            ["name"],
+        )
+    assert list(panels[0].lines[0].get_ydata()) == pytest.approx([0.1, 0.5] if ranges else [0.0, 0.4])
+    pyplot.close("all")
+
+
 def test_settings_that_are_no_pair_are_refused():
     assert parse_settings(["ppo.clip=0.1", "ppo.epochs=2"]) == {"ppo": {"clip": 0.1, "epochs": 2}}
     with pytest.raises(UserError, match="KEY=VALUE"):

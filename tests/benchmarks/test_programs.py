@@ -92,6 +92,12 @@ def test_learning(tmp_path, bodies, capsys):
         learning.main([*arguments, "--steps", "256", "--out", str(tmp_path / "out")])
 
 
+def test_the_speeds_of_a_setting_on_the_way_are_over_its_seeds():
+    lines = [([0, 50, 100], [0.0, 0.2, 0.6]), ([0, 100], [0.0, 0.4])]
+    expected = ["0.100 (0.100 to 0.100)", "0.200 (0.200 to 0.200)", "0.350 (0.300 to 0.400)", "0.500 (0.400 to 0.600)"]
+    assert learning.seeds_row(("a", lines)) == ["a", "2", *expected]
+
+
 def test_learning_scores_held_out_bodies_apart(tmp_path, bodies, capsys):
     """Figures of the trained bodies are theirs alone."""
     arguments = ["--bodies", bodies, "--num-bodies", "1", "--held-out", bodies, "--steps", "128", *SMALL]
