@@ -19,7 +19,8 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,8 @@ def train_sb3(
     process_context(PRELOAD)  # the fork server that SubprocVecEnv uses as well
     torch.set_num_threads(sb3["threads"])
     environment = partial(make_environment, config, design.to_text())
-    simulations = SubprocVecEnv([environment] * sb3["n_envs"], start_method="forkserver")
+    with environment_processes():
+        simulations = SubprocVecEnv([environment] * sb3["n_envs"], start_method="forkserver")
     simulations.seed(seed)
     envs = VecNormalize(VecMonitor(simulations), norm_obs=False, norm_reward=sb3["norm_reward"], gamma=sb3["gamma"])
     special = ("n_envs", "log_std_init", "width", "norm_reward", "threads")
@@ -178,7 +180,8 @@ def train_sb3(
     for mark in marks(options.seconds, options.points):
         while clock["seconds"] < mark:
             start, busy = time.perf_counter(), processor_seconds()
-            model.learn(sb3["n_envs"] * sb3["n_steps"], reset_num_timesteps=False)  # one rollout, one update
+            with environment_processes():
+                model.learn(sb3["n_envs"] * sb3["n_steps"], reset_num_timesteps=False)  # one rollout, one update
             clock["seconds"] += time.perf_counter() - start
             clock["cpu_seconds"] += processor_seconds() - busy
             clock["steps"], clock["version"] = model.num_timesteps, clock["version"] + 1
@@ -187,6 +190,19 @@ def train_sb3(
     envs.close()
     judge.close()
     return {"curve": curve}
+
+
+@contextmanager
+def environment_processes() -> Iterator[None]:
+    """Tells the death of an environment's process from that of whoever reads what this program prints.
+
+    Raises:
+        RunFailedError: The pipe to such a process is broken.
+    """
+    try:
+        yield
+    except (BrokenPipeError, ConnectionResetError, EOFError) as error:
+        raise RunFailedError("an environment process of Stable-Baselines3 ended; what it said is above") from error
 
 
 def train_sample_factory(

@@ -135,6 +135,7 @@ def draw(path: Path, panels: Sequence[tuple[str, str, Mapping[str, Sequence[Line
         for index, (name, lines) in enumerate(groups.items()):
             _plot(axis, name, lines, colours(index))
         axis.set(xlabel=x_label, ylabel=y_label)
+        axis.locator_params(axis="x", nbins=5)
         axis.grid(alpha=0.3)
         axis.legend(fontsize="small")
     for axis in axes[len(panels) :]:

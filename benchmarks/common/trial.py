@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 
 from common.references import EVALUATION_SEEDS
+from map_elites.errors import RunFailedError
 from map_elites.trainer.bodies import body_spec, make_body, observation_spec
 from map_elites.trainer.settings import TrainConfig
 from robogrammar_env.design import RobotDesign
@@ -149,9 +150,20 @@ class Trial:
                 self._next_turn = self.steps + self._turn_steps
                 self.train(next(self._turns))
             self._take(self.supervisor.poll(0.1))
+            self._require_bodies()
             self._watch_memory()
             self.seconds = time.perf_counter() - start
         self.cpu_seconds = processor_seconds() - busy
+
+    def _require_bodies(self) -> None:
+        """Ends a trial in which nothing trains any more.
+
+        Raises:
+            RunFailedError: Every body has failed.
+        """
+        reasons = [self.failed[spec.body_id] for spec in self.specs if spec.body_id in self.failed]
+        if len(reasons) == len(self.specs):
+            raise RunFailedError(f"all {len(reasons)} bodies failed; the first: {reasons[0]}")
 
     def _finish(self) -> None:
         """Ends training: the learner uses what is left."""

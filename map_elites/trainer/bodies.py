@@ -38,7 +38,7 @@ class BodyPlan:
     terrain: str
     terrain_samples: bool
     engine: str
-    engine_settings: Mapping[str, float]
+    engine_settings: Mapping[str, int]
     episode: EpisodeSettings
     reward: RewardWeights
     swings: bool = False

@@ -324,11 +324,12 @@ def changed_config(stored: TrainConfig, overrides: Mapping[str, Any]) -> TrainCo
 
     before = stored.environment
     sensed = {"environment": {"ground_heights": before.terrain_samples}}
-    config = build(TrainConfig, merge(merge(to_plain(stored), sensed), modernise(overrides)))
-    after = config.environment
-    if after.engine != before.engine and after.engine_settings == before.engine_settings:  # meant for the other engine
-        config = replace(config, environment=replace(after, engine_settings={}))
-    return config
+    plain = merge(merge(to_plain(stored), sensed), modernise(overrides))
+    after = plain["environment"]
+    if isinstance(after, Mapping) and after["engine"] != before.engine:
+        own = {} if after["engine_settings"] == before.engine_settings else after["engine_settings"]
+        plain["environment"] = {**after, "engine_settings": own}  # the stored ones are the other engine's
+    return build(TrainConfig, plain)
 
 
 def stored_config(folder: RunFolder) -> TrainConfig:

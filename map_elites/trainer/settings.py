@@ -20,7 +20,7 @@ from map_elites.config import (
     nest_flags,
     read_yaml,
 )
-from robogrammar_env.engine.base import ENGINES
+from robogrammar_env.engine.base import ENGINES, wrong_settings
 from robogrammar_env.errors import RobotError, unknown_name
 from robogrammar_env.observation import JOINT_DIM
 from robogrammar_env.reward import RewardWeights
@@ -46,14 +46,14 @@ class EnvironmentConfig:
         terrain: Name of a terrain, or several with commas between them: every episode takes place on one of them.
         ground_heights: Whether bodies sense the ground ahead; None: where a terrain is not flat.
         engine: Name of the physics engine that scores.
-        engine_settings: Keyword arguments of that engine.
+        engine_settings: Settings of that engine, whole numbers such as its solver_iterations.
         training_engine: Name of the engine that trains; "auto" is `FAST_ENGINE` where it is installed, else `engine`.
     """
 
     terrain: str = "flat"
     ground_heights: bool | None = None
     engine: str = "pybullet"
-    engine_settings: Mapping[str, float] = field(default_factory=dict)
+    engine_settings: Mapping[str, int] = field(default_factory=dict)
     training_engine: str = "auto"
 
     def __post_init__(self) -> None:
@@ -68,6 +68,8 @@ class EnvironmentConfig:
         ):
             if name not in known:
                 problems.append(f"{key}: {unknown_name('engine', name, known)}")
+        if self.engine in ENGINES:
+            problems += [f"engine_settings: {problem}" for problem in wrong_settings(self.engine, self.engine_settings)]
         if problems:
             raise ConfigError(problems)
 

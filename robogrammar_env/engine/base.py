@@ -6,8 +6,9 @@ The base spawns with yaw pi, so that its own x axis points backwards and the fir
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import Parameter, signature
 from typing import Any, Protocol
 
 import numpy as np
@@ -184,6 +185,22 @@ def make_engine(name: str, robot: RobotModel, terrain: Terrain, **settings: Any)
     if name not in ENGINES:
         raise unknown_name("engine", name, ENGINES)
     return ENGINES[name]()(robot, terrain, **settings)
+
+
+def wrong_settings(name: str, settings: Mapping[str, int]) -> list[str]:
+    """What is wrong with settings of an engine that is a key of `ENGINES`, a line each; nothing if it is not installed.
+
+    Its settings are the whole numbers among its keyword arguments, all of them counts.
+    """
+    if not settings:
+        return []
+    try:
+        arguments = signature(ENGINES[name]()).parameters.values()
+    except ImportError:  # whoever builds it says so
+        return []
+    known = [a.name for a in arguments if a.kind is Parameter.KEYWORD_ONLY and a.annotation in (int, "int")]
+    unknown = [str(unknown_name(f"setting of {name}", key, known)) for key in settings if key not in known]
+    return unknown + [f"{key} must be at least 1, got {settings[key]}" for key in known if settings.get(key, 1) < 1]
 
 
 def _pybullet() -> Callable[..., Engine]:

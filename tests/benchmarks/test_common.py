@@ -15,9 +15,10 @@ from common.tables import mean_speed, planner_share, reached, summarise
 from common.trial import Crew, Trial, cycle, judged_by, marks
 
 from map_elites.config import build
-from map_elites.errors import UserError
+from map_elites.errors import RunFailedError, UserError
 from map_elites.trainer.settings import TrainConfig
 from robogrammar_env.design import as_design
+from robogrammar_env.simulation import Simulation
 
 SMALL = {
     "environment": {"engine": "mujoco"},
@@ -127,10 +128,30 @@ def test_settings_that_are_no_pair_are_refused():
 
 
 def test_another_engine_judges_at_its_own_settings():
-    config = build(TrainConfig, {"environment": {"engine": "mujoco", "engine_settings": {"iterations": 1}}})
+    config = build(TrainConfig, {"environment": {"engine": "mujoco", "engine_settings": {"solver_iterations": 1}}})
     judged = judged_by(config, "pybullet").environment
     assert (judged.engine, judged.engine_settings, judged.terrain) == ("pybullet", {}, "flat")
     assert judged_by(config, None) is config
+
+
+def test_a_trial_ends_when_every_body_has_failed(monkeypatch):
+    def fail(self, *_):
+        raise ValueError("no ground")
+
+    monkeypatch.setattr(Simulation, "step", fail)
+    with Trial(build(TrainConfig, SMALL), [as_design(TWO_LEGS)] * 2, crew=Crew(workers=0)) as trial:
+        trial.train()
+        with pytest.raises(RunFailedError, match=r"all 2 bodies failed; the first: .*no ground"):
+            trial.advance(steps=64)
+
+
+def test_settings_of_an_engine_are_counts_that_it_takes():
+    settings = {"engine": "mujoco", "engine_settings": {"substeps": "4", "solver_iterations": 3.0}}
+    config = build(TrainConfig, SMALL | {"environment": settings})
+    with Trial(config, [as_design(TWO_LEGS)], crew=Crew(workers=0)) as trial:
+        trial.train()
+        trial.advance(steps=64)
+        assert trial.steps >= 64 and not trial.failed
 
 
 def test_best_of_more_sinusoids_is_another_draw_of_the_same_seed():

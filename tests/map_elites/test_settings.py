@@ -60,6 +60,13 @@ def test_training_config_and_model_config_are_understood(tmp_path: Path):
         ({"terrain": "gap,gap"}, "environment.terrain: terrain 'gap' stands twice"),
         ({"environment": {"terrain": ["flat", "gap"]}}, "environment.terrain: wants text"),
         ({"seed": 3.5}, "run.seed: wants a whole number"),
+        (
+            {"environment": {"engine_settings": {"solver_iteration": 5}}},
+            "engine_settings: unknown setting of pybullet 'solver_iteration', did you mean",
+        ),
+        ({"environment": {"engine_settings": {"substeps": 4}}}, "known: solver_iterations"),
+        ({"environment": {"engine_settings": {"solver_iterations": 0}}}, "solver_iterations must be at least 1, got 0"),
+        ({"environment": {"engine_settings": {"solver_iterations": 1.5}}}, "wants a whole number, got 1.5"),
         ({"sed": 3}, "unknown key sed"),
         (5, "base_args: wants a Namespace"),
     ],
@@ -97,6 +104,8 @@ def test_settings_of_an_engine_do_not_follow_to_another_one():
     stored = config_from({"environment": {"engine": "pybullet", "engine_settings": {"solver_iterations": 50}}})
     kept, moved = (changed_config(stored, {"environment": {"engine": name}}) for name in ("pybullet", "mujoco"))
     assert kept.environment.engine_settings == {"solver_iterations": 50} and not moved.environment.engine_settings
+    stored = config_from({"environment": {"engine": "mujoco", "engine_settings": {"substeps": 4}}})
+    assert not changed_config(stored, {"environment": {"engine": "pybullet"}}).environment.engine_settings
 
 
 def test_python_callers_may_use_a_namespace_a_dict_or_a_config(tmp_path: Path):

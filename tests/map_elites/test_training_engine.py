@@ -36,8 +36,8 @@ def test_a_named_training_engine_is_used():
 
 
 def test_engine_settings_belong_to_the_engine_that_scores():
-    config = TrainConfig(environment=EnvironmentConfig(engine_settings={"solver_iterations": 50.0}))
-    assert body_spec(0, DESIGN, config).payload.engine_settings == {"solver_iterations": 50.0}
+    config = TrainConfig(environment=EnvironmentConfig(engine_settings={"solver_iterations": 50}))
+    assert body_spec(0, DESIGN, config).payload.engine_settings == {"solver_iterations": 50}
     assert body_spec(0, DESIGN, config, training=True).payload.engine_settings == {}
 
 
