@@ -37,6 +37,7 @@ from common.tables import column, draw, machines, markdown, means, percent, plan
 from common.trial import PRELOAD, Crew, Point, Trial, judged_by, marks, processor_seconds
 from gymnasium.utils import seeding
 
+from map_elites.config import convert
 from map_elites.errors import RunFailedError, UserError
 from map_elites.trainer.settings import TrainConfig
 from robogrammar_env.design import RobotDesign
@@ -113,15 +114,22 @@ def train(options: argparse.Namespace, peer: str, seed: int, parts: Parts) -> No
 def flat_settings(pairs: list[str], known: dict[str, Any] | None = None) -> dict[str, Any]:
     """`["gamma=0.99"]` as a dict.
 
+    Args:
+        pairs: What the command line has.
+        known: Keys that there are, with values of the type that each wants; None: any, as YAML reads them.
+
     Raises:
-        UserError: One is not KEY=VALUE, or not a known key.
+        UserError: One is not KEY=VALUE, not a known key, or of another type.
     """
     settings = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or (known is not None and key not in known):
             raise UserError(f"{pair}: wants KEY=VALUE" + (f" with one of {', '.join(known)}" if known else ""))
-        settings[key] = yaml.safe_load(value)
+        try:
+            settings[key] = yaml.safe_load(value) if known is None else convert(yaml.safe_load(value), type(known[key]))
+        except ValueError as error:
+            raise UserError(f"{pair}: {error}") from error
     return settings
 
 

@@ -92,6 +92,17 @@ def test_learning(tmp_path, bodies, capsys):
         learning.main([*arguments, "--steps", "256", "--out", str(tmp_path / "out")])
 
 
+def test_settings_of_a_peer_have_the_types_that_it_wants():
+    pairs = ["learning_rate=2e-3", "n_epochs=10", "norm_reward=false"]
+    assert peers.flat_settings(pairs, peers.SB3) == {"learning_rate": 0.002, "n_epochs": 10, "norm_reward": False}
+    assert peers.flat_settings(["use_rnn=true"]) == {"use_rnn": True}
+    with pytest.raises(UserError, match=r"n_epochs=many: wants a whole number, got 'many'"):
+        peers.flat_settings(["n_epochs=many"], peers.SB3)
+    for pair in ("gamma", "gama=0.9"):
+        with pytest.raises(UserError, match="wants KEY=VALUE"):
+            peers.flat_settings([pair], peers.SB3)
+
+
 def test_the_speeds_of_a_setting_on_the_way_are_over_its_seeds():
     lines = [([0, 50, 100], [0.0, 0.2, 0.6]), ([0, 100], [0.0, 0.4])]
     expected = ["0.100 (0.100 to 0.100)", "0.200 (0.200 to 0.200)", "0.350 (0.300 to 0.400)", "0.500 (0.400 to 0.600)"]
