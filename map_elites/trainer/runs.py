@@ -326,9 +326,9 @@ def changed_config(stored: TrainConfig, overrides: Mapping[str, Any]) -> TrainCo
     sensed = {"environment": {"ground_heights": before.terrain_samples}}
     plain = merge(merge(to_plain(stored), sensed), modernise(overrides))
     after = plain["environment"]
-    if isinstance(after, Mapping) and after["engine"] != before.engine:
-        own = {} if after["engine_settings"] == before.engine_settings else after["engine_settings"]
-        plain["environment"] = {**after, "engine_settings": own}  # the stored ones are the other engine's
+    moved = isinstance(after, Mapping) and after["engine"] != before.engine
+    if moved and after["engine_settings"] == before.engine_settings:  # meant for the other engine
+        plain["environment"] = {**after, "engine_settings": {}}
     return build(TrainConfig, plain)
 
 
