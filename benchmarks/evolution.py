@@ -6,9 +6,8 @@
 Cases: "shared" is `--train-shared`. "random" is the same run without selection: every newborn is drawn at random
 (evolution.random_share=1), none is screened (evolution.num_screened=0) or bred, and no elite rehearses
 (evolution.newborn_share=1); there is no mode without an archive, so here it only scores. "independent" is
-`--train-independent` with what suits it best: 50,000 steps for each individual (random bodies that learn alone gain as
-much speed a step up to there as up to 80,000, and less later; kin gain most up to there), eight random ones at first,
-and five epochs with a first rate of 2e-3.
+`--train-independent` with what suits it: 100,000 steps for each individual (with 50,000 it is level) and five epochs with
+a first rate of 2e-3. It has no screening: its first bodies are random ones.
 
 A run that was interrupted is taken up again; a finished one is not repeated. Diversity over time is read from the
 archives in the checkpoints: distinct body plans (legs, torso segments, joints) among the elites, and the mean distance
@@ -40,12 +39,7 @@ from map_elites.descriptors import BODY
 from map_elites.run_folder import RunFolder
 from map_elites.trainer.settings import load_config
 
-ALONE = (
-    "evolution.training_steps_per_individual=50000",
-    "evolution.num_initial_random=8",
-    "ppo.epochs=5",
-    "ppo.learning_rate=2e-3",
-)
+ALONE = ("evolution.training_steps_per_individual=100000", "ppo.epochs=5", "ppo.learning_rate=2e-3")
 RANDOM_BODIES = (
     "evolution.num_screened=0",
     "evolution.litter_size=1",
