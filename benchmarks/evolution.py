@@ -6,8 +6,8 @@
 Cases: "shared" is `--train-shared`. "random" is the same run without selection: every newborn is drawn at random
 (evolution.random_share=1), none is screened (evolution.num_screened=0) or bred, and no elite rehearses
 (evolution.newborn_share=1); there is no mode without an archive, so here it only scores. "independent" is
-`--train-independent` with what suits it: 100,000 steps for each individual (with 50,000 it is level) and five epochs with
-a first rate of 2e-3. It has no screening: its first bodies are random ones.
+`--train-independent` with what suits it: 100,000 steps for each individual (with 50,000 it is level) and five epochs
+with a first rate of 2e-3. It has no screening: its first bodies are random ones.
 
 A run that was interrupted is taken up again; a finished one is not repeated. Diversity over time is read from the
 archives in the checkpoints: distinct body plans (legs, torso segments, joints) among the elites, and the mean distance
