@@ -133,7 +133,7 @@ def draw(path: Path, panels: Sequence[tuple[str, str, Mapping[str, Sequence[Line
     for axis, (x_label, y_label, groups) in zip(axes, panels, strict=False):
         colours = pyplot.get_cmap("tab10" if len(groups) <= 10 else "tab20")
         for index, (name, lines) in enumerate(groups.items()):
-            _plot(axis, name, lines, colours(index))
+            _plot(axis, name, lines, colours(index % colours.N))
         axis.set(xlabel=x_label, ylabel=y_label)
         axis.locator_params(axis="x", nbins=5)
         axis.grid(alpha=0.3)
