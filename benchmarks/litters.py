@@ -6,6 +6,8 @@ Breeds litters from the archives of finished `--train-shared` runs, as the train
 final policy for an episode from the exact start pose, in the engine that trains and in the one that scores. Each time
 the four that promise to add most to the QD score are chosen, and their contest, two episodes from other start poses in
 the engine that scores, says what they add: as much as they promise, if a child wants the same cell again.
+
+A second table says what children with no, one and two parents are worth: all of them compete with the archive as it is.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from common.parts import Parts
 from map_elites.archive import Archive, Score
 from map_elites.checkpoint import LEARNER_FILE
 from map_elites.evaluation import REFERENCE_SEED, score_episodes
-from map_elites.nursery import Nursery
+from map_elites.nursery import Newborn, Nursery
 from map_elites.trainer.bodies import body_spec, describe, design_space, make_body, observation_spec
 from map_elites.trainer.runs import open_run, plan_of
 from map_elites.trainer.settings import TrainConfig
@@ -35,13 +37,15 @@ from shared_ppo.messages import EvaluateOrder
 
 LITTER, CHOSEN = 32, 4  # as with two workers
 TRY, CONTEST = (REFERENCE_SEED,), (700_001, 700_002)
+ORIGINS = ("random", "one parent", "two parents")
+"""Of children, by their number of parents."""
 
 
-def children(archive: Archive, config: TrainConfig, count: int, seed: int) -> list[RobotDesign]:
+def children(archive: Archive, config: TrainConfig, count: int, seed: int) -> list[Newborn]:
     """Bred as the trainer breeds a litter."""
     variation = Variation(design_space(config.evolution.max_joints), config.evolution.more_edits)
     nursery = Nursery(config.evolution, variation, archive, np.random.default_rng(seed), lambda design: False)
-    return [nursery[number].design for number in nursery.litter(count)]
+    return [nursery[number] for number in nursery.litter(count)]
 
 
 def scores(
@@ -83,15 +87,27 @@ def compare(archive: Archive, tries: dict[int, Score], contests: dict[int, Score
     }
 
 
+def by_origin(archive: Archive, litter: Sequence[Newborn], contests: dict[int, Score]) -> dict[str, Any]:
+    """Fitness in m/s, and what it would add to the QD score alone, of every child that was scored, by its origin."""
+    found: dict[str, Any] = {origin: {"fitness_m_s": [], "added_m_s": []} for origin in ORIGINS}
+    for number, score in sorted(contests.items()):
+        mine = found[ORIGINS[len(litter[number].parent_ids)]]
+        mine["fitness_m_s"].append(score.fitness)
+        mine["added_m_s"].append(max(0.0, archive.gain(score)))
+    return found
+
+
 def examine(run: Path, litters: int, seed: int) -> dict[str, Any]:
     """One run, its children tried in both engines."""
     folder, config, archive = open_run(run)
-    designs = children(archive, config, litters * LITTER, seed)
+    bred = children(archive, config, litters * LITTER, seed)
+    designs = [child.design for child in bred]
     settings, checkpoint = learner_settings(config, plan_of(config)), folder.newest_checkpoint() / LEARNER_FILE
     supervisor = InProcessSupervisor(make_body, observation_spec(config), settings, checkpoint=checkpoint)
     supervisor.start()
     contests = scores(supervisor, config, designs, CONTEST, training=False)
     result: dict[str, Any] = {"run": run.name, "qd_score": archive.qd_score}
+    result["origins"] = by_origin(archive, bred, contests)
     for engine, training in ((config.environment.trains_in, True), (config.environment.engine, False)):
         tries = scores(supervisor, config, designs, TRY, training=training)
         result[engine] = compare(archive, tries, contests, litters)
@@ -114,6 +130,21 @@ def table(parts: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def table_of_origins(parts: Sequence[dict[str, Any]]) -> str:
+    """A row for each run and origin of a child."""
+    lines = [
+        "| run | child | children | mean, m/s | best | add to the archive | added by 100, m/s |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for part in parts:
+        for origin, found in part.get("origins", {}).items():
+            if found["fitness_m_s"]:
+                speeds, added = np.array(found["fitness_m_s"]), np.array(found["added_m_s"])
+                cells = f"{len(speeds)} | {speeds.mean():.3f} | {speeds.max():.3f} | {(added > 0).mean():.0%}"
+                lines.append(f"| {part['run']} | {origin} | {cells} | {100 * added.mean():.2f} |")
+    return "\n".join(lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Examines runs and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -130,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _, config, _ = open_run(run)
         settings = trial_settings(config, run=run.name, litters=options.litters, seed=options.seed)
         parts.make(run.name, settings, partial(examine, run, options.litters, options.seed))
-    print(table(parts.all()))
+    print(table(parts.all()), table_of_origins(parts.all()), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from common.parts import Parts
 from common.progress import Progress
 from common.references import EVALUATION_SEEDS
 from common.tables import column, draw, machines, markdown, means, percent, planner_share, spread
-from common.trial import PRELOAD, Crew, Point, Trial, judged_by, marks, processor_seconds
+from common.trial import Crew, Point, Trial, held_ready, judged_by, marks, processor_seconds
 from gymnasium.utils import seeding
 
 from map_elites.config import convert
@@ -162,7 +162,7 @@ def train_sb3(
 
     from shared_ppo.process import process_context
 
-    process_context(PRELOAD)  # the fork server that SubprocVecEnv uses as well
+    process_context(held_ready(config, training=1))  # the fork server that SubprocVecEnv uses as well
     torch.set_num_threads(sb3["threads"])
     environment = partial(make_environment, config, design.to_text())
     with environment_processes():

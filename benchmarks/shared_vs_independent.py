@@ -43,7 +43,7 @@ from common.tables import (
     spread,
     summarise,
 )
-from common.trial import PRELOAD, Crew, Trial, larger, marks, memory_in_all
+from common.trial import Crew, Trial, held_ready, larger, marks, memory_in_all
 
 from map_elites.errors import RunFailedError
 from map_elites.trainer.settings import TrainConfig
@@ -103,7 +103,8 @@ def train_independent(options: argparse.Namespace, designs: Sequence[RobotDesign
         if parts.is_missing(name, settings):
             jobs[name] = settings, design
     progress = Progress(f"independent seed {seed}", len(jobs), "bodies")
-    with ProcessPoolExecutor(at_a_time, mp_context=process_context(PRELOAD), max_tasks_per_child=1) as pool:
+    context = process_context(held_ready(config, training=crew.copies, scoring=1, judge=options.judge))
+    with ProcessPoolExecutor(at_a_time, mp_context=context, max_tasks_per_child=1) as pool:
         futures = {
             pool.submit(train_alone, config, design, seed, crew, steps, options.points, options.judge): name
             for name, (_, design) in jobs.items()
@@ -174,7 +175,10 @@ def independent_memory(
         RunFailedError: One of them ended.
     """
     print(f"# memory: independent, {len(designs)} {kind} at a time, {updates} updates", flush=True)
-    context = process_context(PRELOAD) if kind == "processes" else multiprocessing.get_context("spawn")
+    if kind == "processes":
+        context = process_context(held_ready(config, training=crew.copies))
+    else:
+        context = multiprocessing.get_context("spawn")
     done = context.Semaphore(0)
     memory: dict[str, int] = {}
     learners = [

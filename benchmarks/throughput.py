@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import statistics
@@ -23,7 +24,7 @@ import psutil
 import yaml
 from common.bodies import BODIES, read_designs
 from common.options import parse_settings, run_program
-from common.trial import PRELOAD
+from common.trial import held_ready
 
 from map_elites.config import build, default_workers, merge, nest
 from map_elites.run_folder import check_writable
@@ -94,8 +95,9 @@ def poll_for(supervisor: ProcessSupervisor, seconds: float) -> list[dict[str, fl
 
 def measure_learning(config: TrainConfig, specs: list[BodySpec], *, workers: int, seconds: float) -> dict[str, float]:
     """Steps a second while the policy learns, and processor time of a step by process."""
+    preload = held_ready(config, training=math.ceil(len(specs) / workers))
     supervisor = ProcessSupervisor(
-        make_body, observation_spec(config), config.shared_ppo, num_workers=workers, seed=0, preload=PRELOAD
+        make_body, observation_spec(config), config.shared_ppo, num_workers=workers, seed=0, preload=preload
     )
     supervisor.start()
     try:

@@ -157,7 +157,7 @@ class EvolutionConfig:
         low=0.0,
         high=0.5,
     )
-    random_share: float = option(0.1, "share of children drawn at random instead of bred", low=0.0, high=1.0)
+    random_share: float = option(0.0, "share of children drawn at random instead of bred", low=0.0, high=1.0)
     tournament: int = option(
         6, "elites drawn for each parent and each place to rehearse; the fastest of them gets it", low=1, high=64
     )

@@ -15,14 +15,13 @@ import psutil
 from common.references import EVALUATION_SEEDS
 from map_elites.errors import RunFailedError
 from map_elites.trainer.bodies import body_spec, make_body, observation_spec
+from map_elites.trainer.fork_server import preload_for
 from map_elites.trainer.settings import TrainConfig
 from robogrammar_env.design import RobotDesign
-from shared_ppo.in_process import InProcessSupervisor
 from shared_ppo.messages import BodyFailed, EvaluateOrder, EvaluationReport, Event, LearnerUpdate, TrainOrder
 from shared_ppo.supervision import Supervisor
 from shared_ppo.supervisor import ProcessSupervisor
 
-PRELOAD = ("robogrammar_env.engine.preload",)
 MEMORY_INTERVAL_S = 5.0
 
 Point = dict[str, Any]
@@ -50,6 +49,28 @@ def judged_by(config: TrainConfig, engine: str | None) -> TrainConfig:
     if engine is None:
         return config
     return replace(config, environment=replace(config.environment, engine=engine, engine_settings={}))
+
+
+def held_ready(config: TrainConfig, *, training: int, scoring: int = 0, judge: str | None = None) -> tuple[str, ...]:
+    """What the fork server of a trial imports: the engine that trains, and another one that scores.
+
+    Args:
+        config: in trials its engine trains.
+        training: bodies that a process trains on at a time.
+        scoring: bodies that it scores at a time.
+        judge: engine that scores; None scores as in training.
+    """
+    environment = replace(judged_by(config, judge).environment, training_engine=config.environment.engine)
+    return preload_for(replace(config, environment=environment), training=training, scoring=scoring)
+
+
+def supervisor_of(crew: Crew) -> Any:
+    """The class that runs a trial. Where there are workers this process does without torch, as the trainer's does."""
+    if crew.workers:
+        return ProcessSupervisor
+    from shared_ppo.in_process import InProcessSupervisor
+
+    return InProcessSupervisor
 
 
 class Trial:
@@ -96,15 +117,16 @@ class Trial:
         judged_config, first = judged_by(config, judge), len(self.specs)  # to the workers these are other bodies
         scored = designs if judged is None else judged
         self.judged = [body_spec(first + number, design, judged_config) for number, design in enumerate(scored)]
-        kind: Any = ProcessSupervisor if crew.workers else InProcessSupervisor
-        self.supervisor: Supervisor = kind(
+        count = max(1, crew.workers)
+        places = math.ceil(len(self.specs) * crew.copies / count)
+        self.supervisor: Supervisor = supervisor_of(crew)(
             make_body,
             observation_spec(config),
             config.shared_ppo,
-            num_workers=max(1, crew.workers),
+            num_workers=count,
             seed=seed,
             mode=crew.mode,
-            preload=PRELOAD,
+            preload=held_ready(config, training=places, scoring=config.workers.evaluation_rows, judge=judge),
             checkpoint=checkpoint,
         )
         self.seconds = self.cpu_seconds = 0.0

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from common import references, tables
@@ -12,12 +16,13 @@ from common.options import parse_settings
 from common.parts import Parts
 from common.references import best_sinusoid_speed
 from common.tables import mean_speed, planner_share, reached, summarise
-from common.trial import Crew, Trial, cycle, judged_by, marks
+from common.trial import Crew, Trial, cycle, held_ready, judged_by, marks
 
 from map_elites.config import build
 from map_elites.errors import RunFailedError, UserError
 from map_elites.trainer.settings import TrainConfig
 from robogrammar_env.design import as_design
+from robogrammar_env.engine.base import CLIENTS_AHEAD
 from robogrammar_env.simulation import Simulation
 
 SMALL = {
@@ -184,3 +189,26 @@ def test_the_last_score_is_that_of_the_weights_that_are_saved(tmp_path):
         again = trial.score()
     assert (again["steps"], again["version"]) == (0, last["version"])
     assert again["speeds_m_s"] == last["speeds_m_s"]
+
+
+class TestMemory:
+    """A trial's processes hold ready what the trainer's do, or a comparison of memory would not be of the trainer."""
+
+    @pytest.mark.parametrize(
+        ("engine", "judge", "clients"),
+        [("mujoco", None, 0), ("mujoco", "pybullet", 8), ("pybullet", None, 11), ("pybullet", "mujoco", 3)],
+    )
+    def test_only_engines_in_use_are_held_ready(self, monkeypatch, engine, judge, clients):
+        monkeypatch.setenv(CLIENTS_AHEAD, "")
+        config = build(TrainConfig, {"environment": {"engine": engine}})
+        modules = held_ready(config, training=3, scoring=8, judge=judge)
+        assert os.environ[CLIENTS_AHEAD] == str(clients)
+        assert ("robogrammar_env.engine.preload" in modules) == (clients > 0)
+        assert ("robogrammar_env.engine.mujoco" in modules) == ("mujoco" in (engine, judge))
+
+    def test_the_main_process_has_no_torch(self):
+        script = "import sys; sys.path[:0] = sys.argv[1:]; import shared_vs_independent; print('torch' in sys.modules)"
+        root = Path(__file__).parents[2]
+        command = [sys.executable, "-c", script, str(root / "benchmarks"), str(root)]
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        assert said.split()[-1] == "False"

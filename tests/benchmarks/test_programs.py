@@ -26,6 +26,7 @@ import zero_shot
 
 from map_elites.archive import Archive
 from map_elites.errors import UserError
+from map_elites.nursery import Newborn
 from tests.map_elites.fakes import AXES, toy_elite, toy_score
 
 TINY = [
@@ -332,3 +333,20 @@ def test_litters_add_what_their_contests_give():
     assert found["promised_m_s"] == pytest.approx([0.28 + 0.29 + 0.30 + 0.31, 0.60 + 0.61 + 0.62 + 0.63])
     assert found["added_m_s"] == pytest.approx([0.28 + 0.29 + 0.30 + 0.31, 0.60 + 0.61 + 0.62 + 0.20])
     assert found["same_cell"] == 63 / 64 and found["same_cell_chosen"] == 7 / 8
+
+
+def test_children_add_what_they_are_faster_by_alone():
+    """Of two children for one cell each counts as if it were alone; one that is slower than the incumbent adds 0."""
+    archive = Archive(AXES)
+    archive.add(toy_elite(0, toy_score(1.0, contact=0.1)))
+    bred = [Newborn(number, f"design {number}", parents) for number, parents in enumerate([(), (0,), (0,), (0, 7)])]
+    contests = {0: toy_score(0.1, contact=0.1), 1: toy_score(0.4, contact=0.5), 2: toy_score(0.6, contact=0.5)}
+    found = litters.by_origin(archive, bred, contests)
+    assert found["random"] == {"fitness_m_s": [0.1], "added_m_s": [0.0]}
+    assert found["one parent"] == {"fitness_m_s": [0.4, 0.6], "added_m_s": [0.4, 0.6]}
+    assert found["two parents"] == {"fitness_m_s": [], "added_m_s": []}
+    table = litters.table_of_origins([{"run": "a", "origins": found}, {"run": "made before"}])
+    assert table.splitlines()[2:] == [
+        "| a | random | 1 | 0.100 | 0.100 | 0% | 0.00 |",
+        "| a | one parent | 2 | 0.500 | 0.600 | 100% | 50.00 |",
+    ]

@@ -257,7 +257,7 @@ def test_trying_a_litter_takes_no_more_steps_than_its_newborns_train():
 
 
 def test_elites_are_scored_again_and_keep_their_history():
-    evolution = make_evolution(400_000)
+    evolution = make_evolution(400_000, random_share=0.1)  # fills more of the toy's cells
     run(evolution)
     assert sum(bool(elite.history) for elite in evolution.archive) >= len(evolution.archive) / 2
     assert all(version < elite.score.policy_version for elite in evolution.archive for version, _ in elite.history)
@@ -346,7 +346,7 @@ def test_the_reserve_has_a_design_once_and_none_that_was_set_aside():
 
 
 def test_the_harvest_lets_children_compete_under_the_last_policy_as_long_as_the_steps_last():
-    evolution = make_evolution(400_000)
+    evolution = make_evolution(400_000, random_share=0.1)
     toy, close, rounds, before = ToyWorkers(evolution), evolution.closing_orders, [], {}
 
     def closing_orders(env_steps: int):
@@ -376,7 +376,7 @@ def test_the_harvest_lets_children_compete_under_the_last_policy_as_long_as_the_
 
 
 def test_in_the_harvest_any_elite_may_be_a_parent_before_it_the_fastest_are():
-    evolution = make_evolution(400_000, random_share=0.0)
+    evolution = make_evolution(400_000)
     litter, places = evolution.nursery.litter, {False: [], True: []}
 
     def note(*args):
