@@ -111,19 +111,16 @@ def report(parts: Parts) -> None:
     """The table of all tags and seeds, and their curves."""
     found = parts.all("*-seed*")
     print(markdown(["setting", "seed", "steps", *NAMES, "of the planner", "held-out"], map(row, found)))
-    groups: dict[str, list[Line]] = {}
+    groups: dict[str, list[dict[str, Any]]] = {}
     for part in found:
-        groups.setdefault(part["tag"], []).append((column(part["curve"], "steps"), means(part["curve"])))
+        groups.setdefault(part["tag"], []).append(part)
+    header = ["setting", "seeds", *(f"mean after {name} of the steps" for name in SHARES), "of the planner"]
     print()
-    print(
-        markdown(
-            ["setting", "seeds", *(f"mean after {name} of the steps" for name in SHARES)],
-            map(seeds_row, groups.items()),
-        )
-    )
+    print(markdown(header, (seeds_row(tag, seeds) for tag, seeds in groups.items())))
     print(machines(found))
     if groups:
-        draw(parts.folder / "learning.png", [("training control steps", "mean speed, m/s", groups)])
+        curves = {tag: [line(part) for part in seeds] for tag, seeds in groups.items()}
+        draw(parts.folder / "learning.png", [("training control steps", "mean speed, m/s", curves)])
 
 
 SHARES = {"a quarter": 0.25, "half": 0.5, "three quarters": 0.75, "all": 1.0}
@@ -133,18 +130,28 @@ NAMES = ("mean", "worst quartile", "best", "area under the mean", "steps/s")
 def row(part: dict[str, Any]) -> list[str]:
     """A line of the table."""
     *speeds, pace = summarise(part["curve"]).values()
-    share = planner_share(part["curve"][-1]["speeds_m_s"], part["designs"]) if "designs" in part else None
     held_out = part["curve"][-1].get("held_out_m_s")
-    cells = [*(f"{speed:.3f}" for speed in speeds), f"{pace:.0f}", percent(share)]
+    cells = [*(f"{speed:.3f}" for speed in speeds), f"{pace:.0f}", percent(last_share(part))]
     cells.append(f"{mean_speed(held_out):.3f}" if held_out else "-")
     return [part["tag"], str(part["seed"]), f"{part['curve'][-1]['steps']:,}", *cells]
 
 
-def seeds_row(group: tuple[str, Sequence[Line]]) -> list[str]:
-    """A setting, and the mean speed of its bodies on the way: mean over seeds, and range."""
-    tag, lines = group
+def seeds_row(tag: str, parts: Sequence[dict[str, Any]]) -> list[str]:
+    """A setting, the mean speed of its bodies on the way (over seeds, and range), the planner's share at the end."""
+    lines = [line(part) for part in parts]
     at = [[float(np.interp(share * xs[-1], xs, ys)) for xs, ys in lines] for share in SHARES.values()]
-    return [tag, str(len(lines)), *map(spread, at)]
+    shares = [share for part in parts if (share := last_share(part)) is not None]
+    return [tag, str(len(lines)), *map(spread, at), percent(float(np.mean(shares)) if shares else None)]
+
+
+def line(part: dict[str, Any]) -> Line:
+    """Steps and mean speeds of a curve."""
+    return column(part["curve"], "steps"), means(part["curve"])
+
+
+def last_share(part: dict[str, Any]) -> float | None:
+    """Share of the planner's speed at the end; None where no body was planned, or bodies were not kept."""
+    return planner_share(part["curve"][-1]["speeds_m_s"], part["designs"]) if "designs" in part else None
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

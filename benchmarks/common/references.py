@@ -24,7 +24,7 @@ from robogrammar_env.mppi import MPPISettings
 from robogrammar_env.simulation import Simulation, run_episode
 
 RESULTS = Path(__file__).parents[1] / "results"
-PLANNER_FILES = ("planner32.json", "mppi.json")
+PLANNER_FILES = ("planner.json", "mppi.json")
 SINUSOID_FILE = RESULTS / "sinusoids.json"
 SINUSOIDS = 60
 SELECTION_SEED = 800_001
