@@ -94,7 +94,7 @@ def train(
 
     def work() -> dict[str, Any]:
         both = [*held_out, *seen]
-        with Trial(config, designs, seed=seed, crew=crew, judge=options.judge, judged=both) as trial:
+        with Trial(config, designs, seed=seed, crew=crew, judge=options.judge, judged=both, at_a_time=places) as trial:
             trial.take_turns(cycle(len(designs), places, seed), turn)
             result = trial.run(marks(options.steps, options.points), Progress(name, options.steps).point)
             options.out.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,7 @@ def score_weights(
     config: TrainConfig, designs: Sequence[RobotDesign], checkpoint: Path, crew: Crew, judge: str | None
 ) -> Point:
     """A point with the speeds of bodies under saved weights; its steps are those of the checkpoint."""
-    with Trial(config, designs, crew=crew, judge=judge, checkpoint=checkpoint) as trial:
+    with Trial(config, designs, crew=crew, judge=judge, checkpoint=checkpoint, at_a_time=0) as trial:
         steps = trial.supervisor.env_steps
         return trial.score() | {"steps": steps}
 

@@ -37,15 +37,18 @@ EVALUATION_SEEDS = (900_001, 900_002)
 
 @lru_cache
 def _planner_table() -> dict[tuple[str, str], float]:
-    """Mean speed over seeds, m/s, by design in words and engine; RoboGrammar's own number of samples, flat ground."""
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    """Mean speed over seeds, m/s, by design in words and engine; RoboGrammar's own number of samples, flat ground.
+
+    A seed counts once, also where both files have it.
+    """
+    found: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     for path in (RESULTS / name for name in PLANNER_FILES):
         for run in json.loads(path.read_text(encoding="utf-8")) if path.exists() else []:
             design, terrain = run["case"].rsplit(":", 1)
             samples = run["settings"]["first_samples"], run["settings"]["samples"]
             if terrain == "flat" and samples == (MPPISettings.first_samples, MPPISettings.samples):
-                found[robot_design(design).to_text(), run["engine"]].append(run["info"]["speed_m_s"])
-    return {key: float(np.mean(speeds)) for key, speeds in found.items()}
+                found[robot_design(design).to_text(), run["engine"]][run["seed"]] = run["info"]["speed_m_s"]
+    return {key: float(np.mean(list(speeds.values()))) for key, speeds in found.items()}
 
 
 def planner_speeds(designs: Sequence[str]) -> list[float | None]:

@@ -52,13 +52,16 @@ def judged_by(config: TrainConfig, engine: str | None) -> TrainConfig:
 
 
 def held_ready(config: TrainConfig, *, training: int, scoring: int = 0, judge: str | None = None) -> tuple[str, ...]:
-    """What the fork server of a trial imports: the engine that trains, and another one that scores.
+    """Modules for the fork server of a trial: the engine that trains and the one that scores.
+
+    How many PyBullet clients it opens is left in the environment, as `preload_for` does. There is one fork server in a
+    program: only what is asked for before its first process counts.
 
     Args:
         config: in trials its engine trains.
         training: bodies that a process trains on at a time.
         scoring: bodies that it scores at a time.
-        judge: engine that scores; None scores as in training.
+        judge: engine that scores; None: the one that trains.
     """
     environment = replace(judged_by(config, judge).environment, training_engine=config.environment.engine)
     return preload_for(replace(config, environment=environment), training=training, scoring=scoring)
@@ -99,6 +102,7 @@ class Trial:
         judged: Sequence[RobotDesign] | None = None,
         evaluation_seeds: Sequence[int] = EVALUATION_SEEDS,
         checkpoint: Path | None = None,
+        at_a_time: int | None = None,
     ) -> None:
         """Prepares a trial.
 
@@ -111,6 +115,7 @@ class Trial:
             judged: bodies to score; by default those that train.
             evaluation_seeds: one episode each behind a score.
             checkpoint: weights to start from; by default new ones.
+            at_a_time: bodies that train at a time; by default all.
         """
         self.crew, self.seeds = crew, tuple(evaluation_seeds)
         self.specs = [body_spec(number, design, config) for number, design in enumerate(designs)]
@@ -118,7 +123,7 @@ class Trial:
         scored = designs if judged is None else judged
         self.judged = [body_spec(first + number, design, judged_config) for number, design in enumerate(scored)]
         count = max(1, crew.workers)
-        places = math.ceil(len(self.specs) * crew.copies / count)
+        places = math.ceil((len(self.specs) if at_a_time is None else at_a_time) * crew.copies / count)
         self.supervisor: Supervisor = supervisor_of(crew)(
             make_body,
             observation_spec(config),

@@ -191,6 +191,24 @@ def test_the_last_score_is_that_of_the_weights_that_are_saved(tmp_path):
     assert again["speeds_m_s"] == last["speeds_m_s"]
 
 
+PROGRAM = f"""
+import json, os, sys
+
+if __name__ == "__main__":
+    sys.path[:0] = sys.argv[2:]
+    import shared_vs_independent
+    from common.trial import Crew, Trial
+    from map_elites.config import build
+    from map_elites.trainer.settings import TrainConfig
+    from robogrammar_env.design import as_design
+    from robogrammar_env.engine.base import CLIENTS_AHEAD
+
+    config = build(TrainConfig, {{"environment": {{"engine": "pybullet"}}}})
+    Trial(config, [as_design("{TWO_LEGS}")] * 3, crew=Crew(workers=2), at_a_time=json.loads(sys.argv[1]))
+    print(os.environ[CLIENTS_AHEAD], "torch" in sys.modules)
+"""
+
+
 class TestMemory:
     """A trial's processes hold ready what the trainer's do, or a comparison of memory would not be of the trainer."""
 
@@ -206,9 +224,17 @@ class TestMemory:
         assert ("robogrammar_env.engine.preload" in modules) == (clients > 0)
         assert ("robogrammar_env.engine.mujoco" in modules) == ("mujoco" in (engine, judge))
 
-    def test_the_main_process_has_no_torch(self):
-        script = "import sys; sys.path[:0] = sys.argv[1:]; import shared_vs_independent; print('torch' in sys.modules)"
+    @pytest.mark.parametrize(("at_a_time", "clients"), [(None, 10), (1, 9), (0, 8)])
+    def test_with_workers_the_main_process_has_no_torch(self, tmp_path, at_a_time, clients):
+        """Three PyBullet bodies, two workers: a client for each that one of them trains, eight for those it scores."""
+        (tmp_path / "program.py").write_text(PROGRAM)
         root = Path(__file__).parents[2]
-        command = [sys.executable, "-c", script, str(root / "benchmarks"), str(root)]
-        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-        assert said.split()[-1] == "False"
+        command = [
+            sys.executable,
+            str(tmp_path / "program.py"),
+            json.dumps(at_a_time),
+            str(root / "benchmarks"),
+            str(root),
+        ]
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+        assert said.splitlines()[-1] == f"{clients} False"

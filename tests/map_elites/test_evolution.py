@@ -233,6 +233,16 @@ def test_of_a_litter_those_train_that_would_add_most_to_the_archive():
     assert len(everybody) * 0.4 <= len(from_litters) <= len(speeds) / plan.litter_size
 
 
+def test_every_child_of_a_litter_has_parents():
+    evolution = make_evolution(400_000)
+    run(evolution)
+    elites = {elite.id for elite in evolution.archive}
+    litter = evolution.nursery.litter(200)
+    bred = [evolution.nursery[number].parent_ids for number in litter]
+    assert all(1 <= len(parents) <= 2 and set(parents) <= elites for parents in bred)
+    assert {len(parents) for parents in bred} == {1, 2}
+
+
 def test_children_that_fail_in_their_litter_do_not_train():
     evolution = make_evolution(400_000)
     toy = ToyWorkers(evolution)
