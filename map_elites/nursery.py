@@ -112,7 +112,7 @@ class Nursery:
         return self.random_newborn()
 
     def litter(self, size: int, tournament: int | None = None) -> list[int]:
-        """Makes that many children, `random_share` of them random, that do not train unless they are chosen; their ids."""
+        """Makes that many children, `random_share` of them random, that train only if they are chosen; their ids."""
         children = [self.breed(tournament) for _ in range(size)]
         for number in children:
             self[number].training = False

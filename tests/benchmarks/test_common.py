@@ -82,6 +82,12 @@ class TestFigures:
         (speed,) = references.planner_speeds([as_design("flat").to_text()])
         assert speed is not None and speed > 0.5
 
+    @pytest.mark.parametrize("name", ["bodies32", "held_out32", "family32", "family_held_out32"])
+    def test_the_planner_knows_all_fixed_bodies(self, name):
+        designs = [design.to_text() for design in read_designs(BODIES.with_name(f"{name}.txt"))]
+        speeds = references.planner_speeds(designs)
+        assert len(designs) == 32 and None not in speeds and 0 < sum(speeds) / 32 < 1
+
     def test_mean_leaves_bodies_without_a_score_out(self):
         assert mean_speed([0.2, None, 0.4]) == pytest.approx(0.3)
 

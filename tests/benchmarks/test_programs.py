@@ -23,6 +23,7 @@ import quickstart
 import shared_vs_independent
 import sinusoids
 import zero_shot
+from common import tables
 
 from map_elites.archive import Archive
 from map_elites.errors import UserError
@@ -104,10 +105,14 @@ def test_settings_of_a_peer_have_the_types_that_it_wants():
             peers.flat_settings([pair], peers.SB3)
 
 
-def test_the_speeds_of_a_setting_on_the_way_are_over_its_seeds():
-    lines = [([0, 50, 100], [0.0, 0.2, 0.6]), ([0, 100], [0.0, 0.4])]
+def test_the_speeds_of_a_setting_on_the_way_are_over_its_seeds(monkeypatch):
+    lines = [[(0, 0.0), (50, 0.2), (100, 0.6)], [(0, 0.0), (100, 0.4)]]
+    curves = [[{"steps": steps, "speeds_m_s": [speed]} for steps, speed in line] for line in lines]
     expected = ["0.100 (0.100 to 0.100)", "0.200 (0.200 to 0.200)", "0.350 (0.300 to 0.400)", "0.500 (0.400 to 0.600)"]
-    assert learning.seeds_row(("a", lines)) == ["a", "2", *expected]
+    assert learning.seeds_row("a", [{"curve": curve} for curve in curves]) == ["a", "2", *expected, "-"]
+    monkeypatch.setattr(tables, "planner_speeds", lambda designs: [0.4 for _ in designs])
+    parts = [{"curve": curve, "designs": ["one"]} for curve in curves]
+    assert learning.seeds_row("a", parts) == ["a", "2", *expected, "125 %"]  # of 150 % and 100 %
 
 
 def test_learning_scores_held_out_bodies_apart(tmp_path, bodies, capsys):
