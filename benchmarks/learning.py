@@ -26,6 +26,7 @@ from common.progress import Progress
 from common.screening import fastest_by_gaits
 from common.tables import (
     Line,
+    average,
     column,
     draw,
     machines,
@@ -140,8 +141,7 @@ def seeds_row(tag: str, parts: Sequence[dict[str, Any]]) -> list[str]:
     """A setting, the mean speed of its bodies on the way (over seeds, and range), the planner's share at the end."""
     lines = [line(part) for part in parts]
     at = [[float(np.interp(share * xs[-1], xs, ys)) for xs, ys in lines] for share in SHARES.values()]
-    shares = [share for part in parts if (share := last_share(part)) is not None]
-    return [tag, str(len(lines)), *map(spread, at), percent(float(np.mean(shares)) if shares else None)]
+    return [tag, str(len(lines)), *map(spread, at), percent(average(map(last_share, parts)))]
 
 
 def line(part: dict[str, Any]) -> Line:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from common.options import run_program, trial_settings
 from common.parts import Parts
+from common.tables import markdown
 
 from map_elites.archive import Archive, Score
 from map_elites.checkpoint import LEARNER_FILE
@@ -117,32 +118,26 @@ def examine(run: Path, litters: int, seed: int) -> dict[str, Any]:
 
 def table(parts: Sequence[dict[str, Any]]) -> str:
     """A row for each run and engine."""
-    lines = [
-        "| run | tries in | promised by four, m/s | added | same cell again | of the chosen |",
-        "|---|---|--:|--:|--:|--:|",
-    ]
+    rows = []
     for part in parts:
         for engine, row in part.items():
             if isinstance(row, dict) and "promised_m_s" in row:
-                means = f"{np.mean(row['promised_m_s']):.2f} | {np.mean(row['added_m_s']):.2f}"
-                shares = f"{row['same_cell']:.0%} | {row['same_cell_chosen']:.0%}"
-                lines.append(f"| {part['run']} | {engine} | {means} | {shares} |")
-    return "\n".join(lines)
+                sums = [f"{np.mean(row[name]):.2f}" for name in ("promised_m_s", "added_m_s")]
+                shares = [f"{row[name]:.0%}" for name in ("same_cell", "same_cell_chosen")]
+                rows.append([part["run"], engine, *sums, *shares])
+    return markdown(["run", "tries in", "promised by four, m/s", "added", "same cell again", "of the chosen"], rows)
 
 
 def table_of_origins(parts: Sequence[dict[str, Any]]) -> str:
     """A row for each run and origin of a child."""
-    lines = [
-        "| run | child | children | mean, m/s | best | add to the archive | added by 100, m/s |",
-        "|---|---|--:|--:|--:|--:|--:|",
-    ]
+    rows = []
     for part in parts:
         for origin, found in part.get("origins", {}).items():
             if found["fitness_m_s"]:
                 speeds, added = np.array(found["fitness_m_s"]), np.array(found["added_m_s"])
-                cells = f"{len(speeds)} | {speeds.mean():.3f} | {speeds.max():.3f} | {(added > 0).mean():.0%}"
-                lines.append(f"| {part['run']} | {origin} | {cells} | {100 * added.mean():.2f} |")
-    return "\n".join(lines)
+                cells = [str(len(speeds)), f"{speeds.mean():.3f}", f"{speeds.max():.3f}", f"{(added > 0).mean():.0%}"]
+                rows.append([part["run"], origin, *cells, f"{100 * added.mean():.2f}"])
+    return markdown(["run", "child", "children", "mean, m/s", "best", "add to the archive", "added by 100, m/s"], rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -33,7 +33,7 @@ from common.options import add_settings, make_parser, run_program, train_config,
 from common.parts import Parts
 from common.progress import Progress
 from common.references import EVALUATION_SEEDS
-from common.tables import column, draw, machines, markdown, means, percent, planner_share, spread
+from common.tables import average, column, draw, machines, markdown, means, percent, planner_share, spread
 from common.trial import Crew, Point, Trial, held_ready, judged_by, marks, processor_seconds
 from gymnasium.utils import seeding
 
@@ -325,7 +325,6 @@ def row(title: str, runs: list[dict[str, Any]]) -> list[str]:
     """A line of the table: means over seeds, with the range."""
     ends = [run["curve"][-1] for run in runs]
     shares = [planner_share(run["curve"][-1]["speeds_m_s"], run["designs"]) for run in runs]
-    known = [share for share in shares if share is not None]
     return [
         title,
         str(len(runs)),
@@ -333,7 +332,7 @@ def row(title: str, runs: list[dict[str, Any]]) -> list[str]:
         spread((end["steps"] for end in ends), 0),
         spread((end["steps"] / end["seconds"] for end in ends), 0),
         spread(end["speeds_m_s"][0] for end in ends),
-        percent(float(np.mean(known)) if known else None),
+        percent(average(shares)),
     ]
 
 

@@ -31,6 +31,7 @@ from common.options import add_settings, make_parser, run_program, train_config,
 from common.parts import Parts
 from common.progress import Progress
 from common.tables import (
+    average,
     column,
     draw,
     machines,
@@ -305,12 +306,6 @@ def sooner(shared: list[dict[str, Any]], end: dict[str, Any], clock: str) -> flo
     level = mean_speed(end["speeds_m_s"])
     time = reached(column(shared, clock), means(shared), level)
     return end[clock] / time if time else None
-
-
-def average(shares: Sequence[float | None]) -> float | None:
-    """Mean of what is known."""
-    known = [share for share in shares if share is not None]
-    return float(np.mean(known)) if known else None
 
 
 MEMORY = {

@@ -26,7 +26,7 @@ from common.options import make_parser, parse_settings, run_program, train_confi
 from common.parts import Parts
 from common.progress import Progress
 from common.references import sinusoid_speeds
-from common.tables import column, draw, machines, markdown, mean_speed, means, percent, planner_share, spread
+from common.tables import average, column, draw, machines, markdown, mean_speed, means, percent, planner_share, spread
 from common.trial import Crew, Point, Trial, cycle, marks
 
 from map_elites.checkpoint import LEARNER_FILE
@@ -264,9 +264,8 @@ def row(title: str, results: Sequence[tuple[list[float | None], list[str]]], lev
     """A line of the table: speeds of one controller, a list per seed."""
     mean_speeds = [mean_speed(speeds) for speeds, _ in results]
     best = max(speed for speeds, _ in results for speed in speeds if speed is not None)
-    shares = [share for speeds, names in results if (share := planner_share(speeds, names)) is not None]
     of_trained = percent(float(np.mean(mean_speeds)) / level if level and level > 0 else None)
-    of_planner = percent(float(np.mean(shares)) if shares else None)
+    of_planner = percent(average(planner_share(speeds, names) for speeds, names in results))
     return [title, spread(mean_speeds), f"{best:.3f}", of_trained, of_planner]
 
 

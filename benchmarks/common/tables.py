@@ -20,6 +20,12 @@ def mean_speed(speeds: Sequence[float | None]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
+def average(shares: Iterable[float | None]) -> float | None:
+    """Mean of what is known; None if nothing is."""
+    known = [share for share in shares if share is not None]
+    return float(np.mean(known)) if known else None
+
+
 def means(curve: Sequence[Mapping[str, Any]]) -> list[float]:
     """Mean speed at each point of a curve."""
     return [mean_speed(point["speeds_m_s"]) for point in curve]
