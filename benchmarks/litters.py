@@ -8,6 +8,7 @@ the four that promise to add most to the QD score are chosen, and their contest,
 the engine that scores, says what they add: as much as they promise, if a child wants the same cell again.
 
 A second table says what children with no, one and two parents are worth: all of them compete with the archive as it is.
+How they are bred is a setting: `--set evolution.more_edits=0` (with an --out of its own).
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common.options import run_program, trial_settings
+from common.options import add_settings, parse_settings, run_program, trial_settings
 from common.parts import Parts
 from common.tables import markdown
 
 from map_elites.archive import Archive, Score
 from map_elites.checkpoint import LEARNER_FILE
+from map_elites.config import build, merge, to_plain
 from map_elites.evaluation import REFERENCE_SEED, score_episodes
 from map_elites.nursery import Newborn, Nursery
+from map_elites.run_folder import RunFolder
 from map_elites.trainer.bodies import body_spec, describe, design_space, make_body, observation_spec
 from map_elites.trainer.runs import open_run, plan_of
 from map_elites.trainer.settings import TrainConfig
@@ -89,8 +92,10 @@ def compare(archive: Archive, tries: dict[int, Score], contests: dict[int, Score
 
 
 def by_origin(archive: Archive, litter: Sequence[Newborn], contests: dict[int, Score]) -> dict[str, Any]:
-    """Fitness in m/s, and what it would add to the QD score alone, of every child that was scored, by its origin."""
-    found: dict[str, Any] = {origin: {"fitness_m_s": [], "added_m_s": []} for origin in ORIGINS}
+    """By origin: how many elites, and of every child that was scored its fitness and what it alone would add, m/s."""
+    found: dict[str, Any] = {origin: {"elites": 0, "fitness_m_s": [], "added_m_s": []} for origin in ORIGINS}
+    for elite in archive:
+        found[ORIGINS[len(elite.parent_ids)]]["elites"] += 1
     for number, score in sorted(contests.items()):
         mine = found[ORIGINS[len(litter[number].parent_ids)]]
         mine["fitness_m_s"].append(score.fitness)
@@ -98,9 +103,15 @@ def by_origin(archive: Archive, litter: Sequence[Newborn], contests: dict[int, S
     return found
 
 
-def examine(run: Path, litters: int, seed: int) -> dict[str, Any]:
-    """One run, its children tried in both engines."""
+def open_changed(run: Path, changes: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Archive]:
+    """A run as `open_run` gives it, with other settings."""
     folder, config, archive = open_run(run)
+    return folder, build(TrainConfig, merge(to_plain(config), changes)), archive
+
+
+def examine(run: Path, changes: dict[str, Any], litters: int, seed: int) -> dict[str, Any]:
+    """One run, its children tried in both engines."""
+    folder, config, archive = open_changed(run, changes)
     bred = children(archive, config, litters * LITTER, seed)
     designs = [child.design for child in bred]
     settings, checkpoint = learner_settings(config, plan_of(config)), folder.newest_checkpoint() / LEARNER_FILE
@@ -129,15 +140,26 @@ def table(parts: Sequence[dict[str, Any]]) -> str:
 
 
 def table_of_origins(parts: Sequence[dict[str, Any]]) -> str:
-    """A row for each run and origin of a child."""
-    rows = []
-    for part in parts:
-        for origin, found in part.get("origins", {}).items():
-            if found["fitness_m_s"]:
-                speeds, added = np.array(found["fitness_m_s"]), np.array(found["added_m_s"])
-                cells = [str(len(speeds)), f"{speeds.mean():.3f}", f"{speeds.max():.3f}", f"{(added > 0).mean():.0%}"]
-                rows.append([part["run"], origin, *cells, f"{100 * added.mean():.2f}"])
-    return markdown(["run", "child", "children", "mean, m/s", "best", "add to the archive", "added by 100, m/s"], rows)
+    """A row for each run and origin of a child, then for each origin in all runs, and for all children."""
+    known = [part for part in parts if "origins" in part]
+    rows = [row_of_origin(part["run"], [origin], [part]) for part in known for origin in ORIGINS]
+    rows += [row_of_origin("all", [origin], known) for origin in ORIGINS]
+    rows.append(row_of_origin("all", ORIGINS, known))
+    header = ["run", "child", "elites", "children", "mean, m/s", "best", "add to the archive"]
+    return markdown([*header, "added by 100, m/s (standard error)"], [row for row in rows if row])
+
+
+def row_of_origin(run: str, origins: Sequence[str], parts: Sequence[dict[str, Any]]) -> list[str] | None:
+    """What the children of these origins are worth; None without any."""
+    found = [part["origins"][origin] for part in parts for origin in origins]
+    speeds, added = (np.array([x for one in found for x in one[name]]) for name in ("fitness_m_s", "added_m_s"))
+    if not len(speeds):
+        return None
+    elites = str(sum(one["elites"] for one in found)) if all("elites" in one for one in found) else ""
+    cells = [str(len(speeds)), f"{speeds.mean():.3f}", f"{speeds.max():.3f}", f"{(added > 0).mean():.0%}"]
+    error = f" ({100 * added.std(ddof=1) / np.sqrt(len(added)):.2f})" if len(added) > 1 else ""
+    name = origins[0] if len(origins) == 1 else "any"
+    return [run, name, elites, *cells, f"{100 * added.mean():.2f}{error}"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -146,16 +168,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, nargs="+", default=[], metavar="RUN", help="finished runs")
     parser.add_argument("--litters", type=int, default=4, help="litters of each run (4)")
     parser.add_argument("--seed", type=int, default=0, help="of the children (0)")
+    add_settings(parser, "--set", "settings that win over a run's own, e.g. evolution.more_edits=0")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/litters"))
     parser.add_argument("--report", action="store_true", help="only the table of what --out has")
     options = parser.parse_args(arguments)
     if not options.runs and not options.report:
         parser.error("--runs: wants run folders of --train-shared, such as results/quickstart-seed0")
-    parts = Parts(options.out)
+    parts, changes = Parts(options.out), parse_settings(options.set)
     for run in [] if options.report else options.runs:
-        _, config, _ = open_run(run)
-        settings = trial_settings(config, run=run.name, litters=options.litters, seed=options.seed)
-        parts.make(run.name, settings, partial(examine, run, options.litters, options.seed))
+        _, config, _ = open_changed(run, changes)
+        how = {"evolution": config.evolution, "litters": options.litters, "seed": options.seed}
+        settings = trial_settings(config, run=run.name, **how)
+        parts.make(run.name, settings, partial(examine, run, changes, options.litters, options.seed))
     print(table(parts.all()), table_of_origins(parts.all()), sep="\n\n")
 
 

@@ -347,11 +347,27 @@ def test_children_add_what_they_are_faster_by_alone():
     bred = [Newborn(number, f"design {number}", parents) for number, parents in enumerate([(), (0,), (0,), (0, 7)])]
     contests = {0: toy_score(0.1, contact=0.1), 1: toy_score(0.4, contact=0.5), 2: toy_score(0.6, contact=0.5)}
     found = litters.by_origin(archive, bred, contests)
-    assert found["random"] == {"fitness_m_s": [0.1], "added_m_s": [0.0]}
-    assert found["one parent"] == {"fitness_m_s": [0.4, 0.6], "added_m_s": [0.4, 0.6]}
-    assert found["two parents"] == {"fitness_m_s": [], "added_m_s": []}
+    assert found["random"] == {"elites": 1, "fitness_m_s": [0.1], "added_m_s": [0.0]}
+    assert found["one parent"] == {"elites": 0, "fitness_m_s": [0.4, 0.6], "added_m_s": [0.4, 0.6]}
+    assert found["two parents"] == {"elites": 0, "fitness_m_s": [], "added_m_s": []}
     table = litters.table_of_origins([{"run": "a", "origins": found}, {"run": "made before"}])
-    assert table.splitlines()[2:] == [
-        "| a | random | 1 | 0.100 | 0.100 | 0% | 0.00 |",
-        "| a | one parent | 2 | 0.500 | 0.600 | 100% | 50.00 |",
+    own = [
+        "random | 1 | 1 | 0.100 | 0.100 | 0% | 0.00 |",
+        "one parent | 0 | 2 | 0.500 | 0.600 | 100% | 50.00 (10.00) |",  # of 40 and 60 their spread 14.1 / sqrt(2)
     ]
+    pooled = "any | 1 | 3 | 0.367 | 0.600 | 67% | 33.33 (17.64) |"  # of 0, 40 and 60 their spread 30.6 / sqrt(3)
+    assert table.splitlines()[2:] == [f"| {run} | {row}" for run in ("a", "all") for row in own] + [f"| all | {pooled}"]
+
+
+def test_litters_are_bred_with_other_settings(evolved, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(litters, "LITTER", 4)
+    run = evolved / "runs" / "shared-seed0"
+    arguments = ["--runs", str(run), "--litters", "1", "--out", str(tmp_path), "--set", "evolution.more_edits=0"]
+    litters.main(arguments)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("| all | any |")
+    part = json.loads((tmp_path / "shared-seed0.json").read_text())
+    assert part["settings"]["evolution"]["more_edits"] == 0
+    children = sum(len(found["fitness_m_s"]) for found in part["origins"].values())
+    elites = sum(found["elites"] for found in part["origins"].values())
+    archive = json.loads((run / "archive.json").read_text())
+    assert children == 4 and elites == len(archive)
