@@ -173,7 +173,7 @@ class EvolutionConfig:
 class EvaluationConfig:
     """How bodies are scored."""
 
-    episodes: int = option(2, "episodes behind each score, on each terrain, mean action, common seeds", low=1, high=64)
+    episodes: int = option(1, "episodes behind each score, on each terrain, mean action, common seeds", low=1, high=64)
     contest_size: int = option(
         4, "grown-up newborns that are scored together, under one policy version", low=1, high=256
     )

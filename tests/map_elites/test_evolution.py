@@ -23,7 +23,7 @@ from tests.map_elites.fakes import AXES, ToyWorkers, read_parted, toy_space
 
 def make_evolution(total_steps: int = 60_000, workers: int = 2, seed: int = 0, **settings) -> Evolution:
     evolution = EvolutionConfig(**{"num_screened": 0, **settings})
-    evaluation = EvaluationConfig()
+    evaluation = EvaluationConfig(episodes=2)  # one on the reference seed, one on a seed of the order
     return Evolution(
         plan=make_plan(total_steps, workers, evolution, evaluation, episode_steps=128),
         evolution=evolution,
