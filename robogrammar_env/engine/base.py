@@ -102,7 +102,7 @@ class Engine(Protocol):
     terrain: Terrain
 
     def reset(self, joint_angles_rad: np.ndarray) -> None:
-        """Puts the robot at its spawn pose, at rest. `joint_angles_rad`: (n,)."""
+        """Puts the robot at its spawn pose, at rest, whatever was before. `joint_angles_rad`: (n,)."""
 
     def step(self, targets_rad: np.ndarray) -> None:
         """Moves one control step, 1/15 s, with the joint targets held. `targets_rad`: (n,)."""

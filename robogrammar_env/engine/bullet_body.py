@@ -57,7 +57,7 @@ def build_robot_body(client: Client, robot: RobotModel, parts: list[Part]) -> tu
     for index in range(len(parts) - 1):
         order[names[pybullet.getJointInfo(body, index, physicsClientId=client.number)[12]]] = index
     _set_dynamics(client, body, robot, parts, order)
-    _exclude_collisions(client, body, robot, parts, order)
+    _filter_collisions(client, body, robot, parts, order)
     return body, order
 
 
@@ -119,13 +119,18 @@ def _set_dynamics(client: Client, body: int, robot: RobotModel, parts: list[Part
             pybullet.changeDynamics(body, index, localInertiaDiagonal=moments, physicsClientId=client.number)
 
 
-def _exclude_collisions(client: Client, body: int, robot: RobotModel, parts: list[Part], order: list[int]) -> None:
+def _filter_collisions(client: Client, body: int, robot: RobotModel, parts: list[Part], order: list[int]) -> None:
+    """Says of every pair of links whether it collides.
+
+    Pairs that do collide have to be named too: PyBullet hands out the numbers of removed bodies again, and a world
+    remembers what was said of a number for as long as it lives.
+    """
     for first, part in enumerate(parts):
         for second in range(first):
-            if not may_collide(robot, part.main, parts[second].main):
-                pybullet.setCollisionFilterPair(
-                    body, body, order[first], order[second], 0, physicsClientId=client.number
-                )
+            collides = int(may_collide(robot, part.main, parts[second].main))
+            pybullet.setCollisionFilterPair(
+                body, body, order[first], order[second], collides, physicsClientId=client.number
+            )
 
 
 def build_terrain(client: Client, terrain: Terrain) -> list[int]:

@@ -39,6 +39,7 @@ def _quaternion_products() -> np.ndarray:
 
 _TO_ROTATION = _quaternion_products()
 _FAR_M = 1e3
+_GROUP, _MASK = 1, -1  # Bullet's own for whatever moves: in its default group, collides with all
 _SPAWN_QUATERNION = matrix_quaternion(BASE_ROTATION @ TURN)
 
 
@@ -103,10 +104,19 @@ class PyBulletEngine:
 
     def reset(self, joint_angles_rad: np.ndarray) -> None:
         """Puts the robot at its spawn pose, at rest. `joint_angles_rad`: (n,)."""
+        self._forget_contacts()
         self._place_base(spawn_position(self.robot, self.terrain, joint_angles_rad))
         for joint, angle in zip(self._bullet_joints, joint_angles_rad, strict=True):
             pybullet.resetJointState(self._body, joint, float(angle), 0.0, physicsClientId=self._client)
         self._stepped = False
+
+    def _forget_contacts(self) -> None:
+        """Makes a start independent of what was before: Bullet keeps the points of a contact that goes on.
+
+        Setting a link's collision group and mask, here to what they are, takes it out of the broadphase and in again.
+        """
+        for link in (-1, *self._bullet_links):
+            pybullet.setCollisionFilterGroupMask(self._body, link, _GROUP, _MASK, physicsClientId=self._client)
 
     def _place_base(self, position: np.ndarray) -> None:
         """Puts the base, at rest, to a (3,) position with its spawn orientation."""

@@ -11,6 +11,9 @@ from bodies import FLAT, RIDGED, WALKER, robot
 
 from robogrammar_env.engine import clients
 from robogrammar_env.engine.pybullet import PyBulletEngine
+from robogrammar_env.robot import build_robot
+from robogrammar_env.robot_model import RobotModel
+from robogrammar_env.sampling import sample_design
 from robogrammar_env.simulation import Simulation
 from robogrammar_env.terrain import make_terrain
 
@@ -40,6 +43,32 @@ def test_used_clients_give_the_same_bits(monkeypatch):
     for _ in range(4):
         for text, places in fresh.items():
             assert np.array_equal(places, short_life(text))
+
+
+def test_used_worlds_remember_no_pair_of_links(monkeypatch):
+    """PyBullet keeps what was said of a pair of links for the next body with the same number."""
+    monkeypatch.setattr(clients, "_idle", [])
+    bodies = [build_robot(sample_design(np.random.default_rng(seed))) for seed in range(12)]
+    fresh = []
+    for body in bodies:
+        clients._idle.clear()
+        fresh.append(tangle(body))
+    clients._idle.clear()
+    for body in bodies:  # after this, one world has seen them all
+        tangle(body)
+    for body, places in zip(bodies, fresh, strict=True):
+        assert np.array_equal(places, tangle(body))
+
+
+def tangle(body: RobotModel) -> np.ndarray:
+    """Moves the legs against each other; returns where the links ended."""
+    engine = PyBulletEngine(body, make_terrain("flat"))
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        engine.step(rng.uniform(-1.5, 1.5, body.num_joints))
+    places = engine.state().link_positions
+    engine.close()
+    return places
 
 
 @linux_only

@@ -169,6 +169,23 @@ def test_same_start_gives_the_same_bits(engine_name, body):
     assert np.array_equal(first, roll(other, 40))
 
 
+def test_a_start_depends_on_nothing_before(engine_name):
+    """Robots that stand, and so are in contact where they start again."""
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        engine = engine_of(engine_name, str(sample_design(rng)))
+        angles = rng.normal(0, 0.05, engine.robot.num_joints)
+        engine.reset(angles)
+        first = roll(engine, 12)
+        for before in range(1, 10):
+            engine.reset(angles)
+            for _ in range(before):
+                engine.step(np.zeros(engine.robot.num_joints))
+            engine.reset(angles)
+            assert np.array_equal(first, roll(engine, 12)), f"{engine.robot.num_joints} joints, after {before} steps"
+        engine.close()
+
+
 def test_reading_the_state_changes_nothing(engine_name):
     watched, left_alone = engine_of(engine_name), engine_of(engine_name)
     target = np.full(watched.robot.num_joints, 0.7)
