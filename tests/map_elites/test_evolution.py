@@ -21,9 +21,12 @@ from map_elites.variation import Variation
 from tests.map_elites.fakes import AXES, ToyWorkers, read_parted, toy_space
 
 
-def make_evolution(total_steps: int = 60_000, workers: int = 2, seed: int = 0, **settings) -> Evolution:
+def make_evolution(
+    total_steps: int = 60_000, workers: int = 2, seed: int = 0, *, episodes: int = 2, **settings
+) -> Evolution:
+    """A search over toy bodies. Of two episodes one is on the reference seed, one on a seed of the order."""
     evolution = EvolutionConfig(**{"num_screened": 0, **settings})
-    evaluation = EvaluationConfig(episodes=2)  # one on the reference seed, one on a seed of the order
+    evaluation = EvaluationConfig(episodes=episodes)
     return Evolution(
         plan=make_plan(total_steps, workers, evolution, evaluation, episode_steps=128),
         evolution=evolution,
@@ -43,13 +46,15 @@ def run(evolution: Evolution, **settings) -> ToyWorkers:
     raise AssertionError("the search does not end")
 
 
+@pytest.mark.parametrize("episodes", [1, 2])
 @pytest.mark.parametrize(("total", "workers"), [(3_000, 1), (3_000, 2), (3_000, 8), (40_000, 2), (200_000, 4)])
-def test_any_length_ends_near_its_budget_with_elites(total: int, workers: int):
-    evolution = make_evolution(total, workers)
+def test_any_length_ends_near_its_budget_with_elites(total: int, workers: int, episodes: int):
+    evolution = make_evolution(total, workers, episodes=episodes)
     toy = run(evolution)
     round_steps = evolution.plan.workers * evolution.plan.places * 128
     assert total * 0.98 <= toy.env_steps <= total + round_steps + 1
     assert len(evolution.archive) >= 1 and not evolution.contests.flights
+    assert all(elite.score.episodes in (episodes, 4) for elite in evolution.archive)  # 4 in the closing
 
 
 def test_same_seed_gives_the_same_archive_and_another_seed_another():
