@@ -8,10 +8,10 @@ table against PyBullet with 50 solver iterations and all links separate.
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import numpy as np
+from common.options import Parser, positive, run_program
 
 from robogrammar_env.design import Design
 from robogrammar_env.sampling import sample_design
@@ -43,8 +43,8 @@ def speed(design: Design, gait_seed: int, engine: str, settings: dict[str, Any],
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bodies", type=int, default=40)
+    parser = Parser(__doc__.splitlines()[0])
+    parser.add_argument("--bodies", type=positive, default=40)
     count = parser.parse_args().bodies
     rng = np.random.default_rng(0)
     designs = [sample_design(rng, min_joints=4, max_joints=16) for _ in range(count)]
@@ -60,4 +60,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -9,11 +9,11 @@ reward and descriptors, and one reset in 128 steps.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 
 import numpy as np
+from common.options import Parser, positive, run_program
 
 from robogrammar_env.simulation import Simulation
 
@@ -75,9 +75,9 @@ def measure(design: str, engine: str, settings: dict, *, steps: int, repeats: in
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=128)
+    parser = Parser(__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=positive, default=5)
+    parser.add_argument("--steps", type=positive, default=128)
     arguments = parser.parse_args()
     print("| engine | " + " | ".join(f"{joints} joints" for joints in BODIES) + " |")
     print("|---|" + "--:|" * len(BODIES))
@@ -90,4 +90,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -54,12 +54,14 @@ CASES = {
 TITLES = {"shared": "shared policy", "random": "shared policy, no selection", "independent": "one PPO a body"}
 CURVES = ("env_steps", "wall_seconds", "num_elites", "coverage", "qd_score", "max_fitness", "mean_fitness")
 MOST_ROWS = 200
+PART = ("case", "summary", "curves", "diversity")
+"""What each of the parts has."""
 
 
 def main(argv: list[str] | None = None) -> None:
     """Runs what is missing, then reports."""
     options = parse_arguments(argv)
-    parts = Parts(options.out)
+    parts = Parts(options.out, PART)
     if not options.report:
         jobs = [(case, seed) for seed in options.seeds for case in options.cases]
         progress = Progress("evolution", len(jobs), "runs")

@@ -5,7 +5,6 @@ machine wall times say little; the CPU time of the search without that of its jo
 Run: python benchmarks/gml_overhead.py [--jobs 200] [--slots 2] [--seconds 0.01]
 """
 
-import argparse
 import os
 import resource
 import subprocess
@@ -13,6 +12,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from common.options import Parser, positive, run_program
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = """
@@ -54,9 +55,9 @@ def search_s(folder: Path, *, jobs: int, slots: int, seconds: float) -> tuple[fl
 
 def main() -> None:
     """Prints the cost."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=200)
-    parser.add_argument("--slots", type=int, default=2)
+    parser = Parser(__doc__)
+    parser.add_argument("--jobs", type=positive, default=200)
+    parser.add_argument("--slots", type=positive, default=2)
     parser.add_argument("--seconds", type=float, default=0.01, help="how long a job sleeps")
     options = parser.parse_args()
     own_s, own_cpu_s = own_time_s(options.seconds)
@@ -69,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -9,7 +9,6 @@ compared with: by the time of an update, and by the gradient of the whole batch 
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 from dataclasses import replace
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from common.bodies import ROOT, read_designs
-from common.options import parse_settings, run_program
+from common.options import Parser, parse_settings, positive, run_program
 from common.parts import machine
 from common.rollouts import lone_worker
 from common.tables import markdown
@@ -119,11 +118,13 @@ def table(results: list[dict[str, Any]]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """Measures every device at every batch size and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--devices", nargs="+", default=["cpu:1", "cpu:2"], help="cuda, or cpu:THREADS")
-    parser.add_argument("--num-bodies", type=int, default=32, help="of family32.txt")
-    parser.add_argument("--copies", type=int, nargs="+", default=[2, 8, 32], help="segments of each body in a batch")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--num-bodies", type=positive, default=32, help="of family32.txt")
+    parser.add_argument(
+        "--copies", type=positive, nargs="+", default=[2, 8, 32], help="segments of each body in a batch"
+    )
+    parser.add_argument("--repeats", type=positive, default=5)
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings, e.g. ppo.epochs=3")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/learner_device"), metavar="DIR")
     options = parser.parse_args(argv)

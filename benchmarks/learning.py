@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from common.bodies import BODIES, breed_designs, draw_designs, published_designs, read_designs, write_designs
-from common.options import make_parser, run_program, train_config, trial_settings
+from common.options import make_parser, positive, run_program, train_config, trial_settings
 from common.parts import Parts
 from common.progress import Progress
 from common.screening import fastest_by_gaits
@@ -42,6 +42,9 @@ from common.trial import Crew, Point, Trial, marks
 
 from robogrammar_env.design import RobotDesign
 
+PART = ("tag", "seed", "curve", "figures")
+"""What each of the parts has."""
+
 
 def main(argv: list[str] | None = None) -> None:
     """Runs all seeds of one setting, then reports on all."""
@@ -54,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.breed_bodies:
         write_designs(options.bodies, *breed(options))
         return
-    parts = Parts(options.out)
+    parts = Parts(options.out, PART)
     if not options.report:
         for seed in options.seeds:
             train(options, seed, parts)
@@ -158,16 +161,20 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = make_parser(__doc__, steps=500_000, out="learning", seeds=1)
     parser.add_argument("--bodies", type=Path, default=BODIES, help="file of designs")
-    parser.add_argument("--num-bodies", type=int, help="only the first so many")
+    parser.add_argument("--num-bodies", type=positive, help="only the first so many")
     parser.add_argument("--held-out", type=Path, metavar="FILE", help="designs that are scored as well, not trained")
-    parser.add_argument("--copies", type=int, default=1, help="simulations of each body side by side")
+    parser.add_argument("--copies", type=positive, default=1, help="simulations of each body side by side")
     parser.add_argument("--mode", default="async", choices=("async", "sync"))
-    parser.add_argument("--points", type=int, default=10, help="evaluations along the way")
+    parser.add_argument("--points", type=positive, default=10, help="evaluations along the way")
     parser.add_argument("--tag", default="default", help="name of this setting")
-    parser.add_argument("--draw-bodies", type=int, metavar="N", help="write N new designs to --bodies and stop")
-    parser.add_argument("--breed-bodies", type=int, metavar="N", help="the same, N designs related to published ones")
-    parser.add_argument("--screen-bodies", type=int, metavar="N", help="... to the fastest of N random ones instead")
-    parser.add_argument("--founders", type=int, default=1, help="... so many of them (1)")
+    parser.add_argument("--draw-bodies", type=positive, metavar="N", help="write N new designs to --bodies and stop")
+    parser.add_argument(
+        "--breed-bodies", type=positive, metavar="N", help="the same, N designs related to published ones"
+    )
+    parser.add_argument(
+        "--screen-bodies", type=positive, metavar="N", help="... to the fastest of N random ones instead"
+    )
+    parser.add_argument("--founders", type=positive, default=1, help="... so many of them (1)")
     return parser.parse_args(argv)
 
 

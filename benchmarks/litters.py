@@ -13,14 +13,13 @@ How they are bred is a setting: `--set evolution.more_edits=0` (with an --out of
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common.options import add_settings, parse_settings, run_program, trial_settings
+from common.options import Parser, add_settings, parse_settings, positive, run_program, trial_settings, whole_number
 from common.parts import Parts
 from common.tables import markdown
 
@@ -43,6 +42,8 @@ LITTER, CHOSEN = 32, 4  # as with two workers
 TRY, CONTEST = (REFERENCE_SEED,), (700_001, 700_002)
 ORIGINS = ("random", "one parent", "two parents")
 """Of children, by their number of parents."""
+PART = ("run", "qd_score", "mujoco", "pybullet")
+"""What each of the parts has."""
 
 
 def children(archive: Archive, config: TrainConfig, count: int, seed: int) -> list[Newborn]:
@@ -164,17 +165,17 @@ def row_of_origin(run: str, origins: Sequence[str], parts: Sequence[dict[str, An
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Examines runs and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--runs", type=Path, nargs="+", default=[], metavar="RUN", help="finished runs")
-    parser.add_argument("--litters", type=int, default=4, help="litters of each run (4)")
-    parser.add_argument("--seed", type=int, default=0, help="of the children (0)")
+    parser.add_argument("--litters", type=positive, default=4, help="litters of each run (4)")
+    parser.add_argument("--seed", type=whole_number, default=0, help="of the children (0)")
     add_settings(parser, "--set", "settings that win over a run's own, e.g. evolution.more_edits=0")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/litters"))
     parser.add_argument("--report", action="store_true", help="only the table of what --out has")
     options = parser.parse_args(arguments)
     if not options.runs and not options.report:
         parser.error("--runs: wants run folders of --train-shared, such as results/quickstart-seed0")
-    parts, changes = Parts(options.out), parse_settings(options.set)
+    parts, changes = Parts(options.out, PART), parse_settings(options.set)
     for run in [] if options.report else options.runs:
         _, config, _ = open_changed(run, changes)
         how = {"evolution": config.evolution, "litters": options.litters, "seed": options.seed}

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.options import Parser, positive, run_program
 from tqdm import tqdm
 
 from robogrammar_env.mppi import MPPISettings, plan_episode
@@ -106,19 +107,19 @@ def read_bodies(path: Path) -> list[str]:
 
 def arguments() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--cases", nargs="+", default=CASES, metavar="DESIGN:TERRAIN", help="design and terrain")
     parser.add_argument("--bodies", type=Path, metavar="FILE", help="designs, one a line, instead of --cases")
     parser.add_argument("--terrain", default="flat", help="for --bodies (flat)")
     parser.add_argument("--engine", default="mujoco", help="mujoco (default) or pybullet")
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="seeds 0 to N - 1 of the planner (1)")
-    parser.add_argument("--first-samples", type=int, default=MPPISettings.first_samples, metavar="N")
-    parser.add_argument("--samples", type=int, default=MPPISettings.samples, metavar="N")
-    parser.add_argument("--horizon", type=int, help="control steps; default the terrain's")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="episodes side by side (1)")
+    parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="seeds 0 to N - 1 of the planner (1)")
+    parser.add_argument("--first-samples", type=positive, default=MPPISettings.first_samples, metavar="N")
+    parser.add_argument("--samples", type=positive, default=MPPISettings.samples, metavar="N")
+    parser.add_argument("--horizon", type=positive, help="control steps; default the terrain's")
+    parser.add_argument("--processes", type=positive, default=1, metavar="N", help="episodes side by side (1)")
     parser.add_argument("--out", type=Path, default=Path("results/mppi.json"), metavar="FILE")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -18,6 +18,7 @@ from typing import Any
 import cmaes
 import numpy as np
 import optuna
+from common.options import Parser, positive, run_program, whole_number
 from optuna.distributions import FloatDistribution
 
 from gml.benchmark.mujoco import LinearPolicyProblem, Policy
@@ -124,14 +125,14 @@ def fresh_mean(problem: LinearPolicyProblem, policy: Policy, offset: int) -> flo
 
 def main() -> None:
     """Prints a row per run and a line per method."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("--task", choices=sorted(LAMCTS), default="swimmer")
     parser.add_argument("--methods", nargs="+", default=["lamcts", "cma", "gp"], help="lamcts, cma, gp, random")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--seeds", type=whole_number, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--normalizer", choices=["online", "none", "ars"], default="none")
     parser.add_argument("--survival-bonus", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--rollouts", type=int, default=3, help="episodes per vector")
-    parser.add_argument("--max-vectors", type=int, default=500)
+    parser.add_argument("--rollouts", type=positive, default=3, help="episodes per vector")
+    parser.add_argument("--max-vectors", type=positive, default=500)
     parser.add_argument("--out", type=Path, help="file for the settings and rows, JSON")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -148,4 +149,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -29,7 +29,7 @@ import gymnasium
 import numpy as np
 import yaml
 from common.bodies import ROOT, robot_design
-from common.options import add_settings, make_parser, run_program, train_config, trial_settings
+from common.options import add_settings, make_parser, positive, run_program, train_config, trial_settings
 from common.parts import Parts
 from common.progress import Progress
 from common.references import EVALUATION_SEEDS
@@ -78,12 +78,14 @@ SAMPLE_FACTORY = {
     "use_rnn": False,
 }
 TITLES = {"ours": "ours", "sb3": "Stable-Baselines3 PPO", "sample-factory": "Sample Factory 2 APPO"}
+PART = ("peer", "designs", "curve")
+"""What each of the parts has."""
 
 
 def main(argv: list[str] | None = None) -> None:
     """Runs what is missing, then reports."""
     options = parse_arguments(argv)
-    parts = Parts(options.out)
+    parts = Parts(options.out, PART)
     if not options.report:
         for seed in options.seeds:
             for peer in options.peers:
@@ -342,11 +344,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--design", default=DESIGN, help=f"the body: words, rules or a published name ({DESIGN})")
     parser.add_argument("--peers", nargs="+", choices=list(TITLES), default=["ours", "sb3"])
     parser.add_argument("--seconds", type=float, default=600.0, help="wall time of training, each (600)")
-    parser.add_argument("--copies", type=int, default=16, help="simulations of the body side by side, ours (16)")
+    parser.add_argument("--copies", type=positive, default=16, help="simulations of the body side by side, ours (16)")
     add_settings(parser, "--sb3-set", f"first are {' '.join(f'{key}={value}' for key, value in SB3.items())}")
     add_settings(parser, "--sample-factory-set", "its flags without the dashes")
     parser.add_argument("--sample-factory-python", type=Path, help="interpreter that has sample_factory")
-    parser.add_argument("--points", type=int, default=10, help="evaluations along the way (10)")
+    parser.add_argument("--points", type=positive, default=10, help="evaluations along the way (10)")
     options = parser.parse_args(argv)
     if "sample-factory" in options.peers and not options.sample_factory_python:
         parser.error("--peers sample-factory needs --sample-factory-python")

@@ -9,7 +9,6 @@ without that of parts inside it, per control step; the median over rounds. On a 
 
 from __future__ import annotations
 
-import argparse
 import functools
 import statistics
 import time
@@ -21,7 +20,7 @@ from typing import Any
 import torch
 import yaml
 from common.bodies import BODIES, read_designs
-from common.options import parse_settings
+from common.options import Parser, parse_settings, positive, run_program
 from common.rollouts import lone_worker
 from throughput import DEFAULTS
 
@@ -133,10 +132,10 @@ def profile(config: TrainConfig, *, num_bodies: int, rounds: int) -> dict[str, f
 
 def main() -> None:
     """Profiles and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--engine", default="mujoco", choices=sorted(ENGINES))
-    parser.add_argument("--num-bodies", type=int, default=16, help="of bodies32.txt, side by side")
-    parser.add_argument("--rounds", type=int, default=5, help="batches that count")
+    parser.add_argument("--num-bodies", type=positive, default=16, help="of bodies32.txt, side by side")
+    parser.add_argument("--rounds", type=positive, default=5, help="batches that count")
     parser.add_argument("--config", type=Path, default=DEFAULTS)
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings, e.g. ppo.epochs=8")
     options = parser.parse_args()
@@ -150,4 +149,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from common.bodies import BODIES, PUBLISHED, published_designs, read_designs
-from common.options import make_parser, run_program, train_config, trial_settings
+from common.options import make_parser, positive, run_program, train_config, trial_settings, whole_number
 from common.parts import Parts
 from common.progress import Progress
 from common.references import RESULTS
@@ -28,11 +28,14 @@ from common.trial import Crew, Trial, marks
 
 from map_elites.evaluation import REFERENCE_SEED
 
+PART = ("terrain", "bodies", "curve")
+"""What each of the parts has."""
+
 
 def main(argv: list[str] | None = None) -> None:
     """Trains on every terrain and seed, then reports."""
     options = parse_arguments(argv)
-    parts = Parts(options.out)
+    parts = Parts(options.out, PART)
     if not options.report:
         for terrain in options.terrains:
             for seed in options.seeds:
@@ -109,9 +112,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.set_defaults(judge="pybullet")
     parser.add_argument("--terrains", nargs="+", default=list(PUBLISHED), help="one policy for each")
     parser.add_argument("--bodies", type=Path, default=BODIES, help="file of the other bodies")
-    parser.add_argument("--others", type=int, default=6, help="other bodies in the mix")
-    parser.add_argument("--copies", type=int, default=2, help="simulations of each body side by side")
-    parser.add_argument("--points", type=int, default=10, help="evaluations along the way")
+    parser.add_argument("--others", type=whole_number, default=6, help="other bodies in the mix")
+    parser.add_argument("--copies", type=positive, default=2, help="simulations of each body side by side")
+    parser.add_argument("--points", type=positive, default=10, help="evaluations along the way")
     return parser.parse_args(argv)
 
 

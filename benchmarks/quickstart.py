@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from common.bodies import BODIES, ROOT, read_designs
-from common.options import run_program, trial_settings
+from common.options import Parser, run_program, trial_settings, whole_number
 from common.parts import Parts
 from common.progress import Progress
 from common.references import SINUSOIDS, sinusoid_speeds
@@ -52,12 +52,14 @@ EARLY_S = 600.0
 ALONE = re.compile(r"closing: .* which alone would fill (\d+) cells with a QD score of (\S+) m/s")
 SETTLED = re.compile(r"; (\d+) elites, QD score (\S+) m/s")
 LITTER = re.compile(r"harvest: (\d+) tried, (\d+) compete, who would add (\S+) m/s")
+PART = ("summary", "objectives", "sinusoids_m_s", "elites", "never trained")
+"""What each of the parts has."""
 
 
 def main(argv: list[str] | None = None) -> None:
     """Runs (if asked), looks at each run, and prints the tables."""
     options = parse_arguments(argv)
-    parts = Parts(options.out)
+    parts = Parts(options.out, PART)
     if not options.report:
         for path in options.runs or [train(seed, options.out) for seed in options.seeds]:
             folder, config, archive = open_run(path)
@@ -213,8 +215,8 @@ def paired_row(part: dict[str, Any], kind: str) -> list[str]:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = Parser(__doc__)
+    parser.add_argument("--seeds", type=whole_number, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, nargs="+", help="finished runs to look at instead")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/quickstart"))
     parser.add_argument("--report", action="store_true", help="only the tables of what --out has")

@@ -8,7 +8,6 @@ A round's own time runs from the start of its process to the end of its last one
 busy machine the runner waits for processor and disk like everybody else: its processor time is printed beside it.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from common.options import Parser, positive, run_program
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = ROOT / "tests" / "tools" / "fake_main.py"
@@ -131,13 +131,13 @@ def figures(wall_s: float, own_s: float, seen: list[Moment], rounds: int) -> dic
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=10_000)
-    parser.add_argument("--batch", type=int, default=4, help="samples per round")
-    parser.add_argument("--objects", type=int, default=2)
+    parser = Parser(__doc__)
+    parser.add_argument("--rounds", type=positive, default=10_000)
+    parser.add_argument("--batch", type=positive, default=4, help="samples per round")
+    parser.add_argument("--objects", type=positive, default=2)
     options = parser.parse_args()
     print(json.dumps(measure(options.rounds, options.batch, options.objects), indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from common.bodies import BODIES, published_designs, read_designs
-from common.options import add_settings, make_parser, run_program, train_config, trial_settings
+from common.options import add_settings, make_parser, positive, run_program, train_config, trial_settings
 from common.parts import Parts
 from common.progress import Progress
 from common.tables import (
@@ -216,8 +216,13 @@ def learn_for_good(config: TrainConfig, design: RobotDesign, seed: int, crew: Cr
 def report(parts: Parts) -> None:
     """Tables and picture of what is there."""
     shared = {part["seed"]: part for part in parts.all("shared-seed*")}
-    alone = {seed: independent_curve(parts.all(f"independent-seed{seed}-body*")) for seed in shared}
-    pairs = {seed: (shared[seed]["curve"], curve) for seed, curve in alone.items() if curve}
+    pairs = {}
+    for seed, part in shared.items():
+        alone, wanted = parts.all(f"independent-seed{seed}-body*"), len(part["designs"])
+        if len(alone) == wanted:
+            pairs[seed] = part["curve"], independent_curve(alone)
+        else:
+            print(f"seed {seed} is left out: {len(alone)} of {wanted} bodies have learned alone")
     if pairs:
         print(markdown(["", "independent", "shared", "shared is"], comparison(pairs, shared)))
         print()
@@ -231,8 +236,6 @@ def report(parts: Parts) -> None:
 
 def independent_curve(bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """All bodies' curves as one: steps in all, time on as many cores as there were processes at a time."""
-    if not bodies:
-        return []
     at_a_time = bodies[0]["at_a_time"]
     return [
         {
@@ -343,14 +346,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = make_parser(__doc__, steps=2_000_000, out="shared_vs_independent")
     parser.add_argument("--bodies", type=Path, default=BODIES, help="file of designs")
-    parser.add_argument("--num-bodies", type=int, default=16, help="only the first so many (16)")
+    parser.add_argument("--num-bodies", type=positive, default=16, help="only the first so many (16)")
     parser.add_argument("--published", action="store_true", help="RoboGrammar's flat and ridged designs as well")
-    parser.add_argument("--copies", type=int, default=1, help="of each body under the shared policy (1)")
-    parser.add_argument("--independent-copies", type=int, default=8, help="of the body that learns alone (8)")
+    parser.add_argument("--copies", type=positive, default=1, help="of each body under the shared policy (1)")
+    parser.add_argument("--independent-copies", type=positive, default=8, help="of the body that learns alone (8)")
     add_settings(parser, "--independent-set", f"settings of the independent side; first are {' '.join(INDEPENDENT)}")
-    parser.add_argument("--points", type=int, default=20, help="evaluations along the way (20)")
+    parser.add_argument("--points", type=positive, default=20, help="evaluations along the way (20)")
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True, help="measure memory too")
-    parser.add_argument("--memory-updates", type=int, default=3, help="updates of each policy in a memory run (3)")
+    parser.add_argument("--memory-updates", type=positive, default=3, help="updates of each policy in a memory run (3)")
     return parser.parse_args(argv)
 
 

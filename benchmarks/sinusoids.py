@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from common.bodies import BODIES, HELD_OUT, read_designs
-from common.options import run_program
+from common.options import Parser, positive, run_program
 from common.progress import Progress
 from common.references import SINUSOID_FILE, SINUSOIDS, best_sinusoid_speed
 from common.tables import markdown
@@ -59,11 +59,11 @@ def rows(runs: list[dict[str, Any]], designs: dict[Path, list[Any]], engines: li
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--bodies", type=Path, nargs="+", default=[BODIES, HELD_OUT], help="files of designs")
-    parser.add_argument("--num-bodies", type=int, help="only the first so many of each file")
+    parser.add_argument("--num-bodies", type=positive, help="only the first so many of each file")
     parser.add_argument("--engines", nargs="+", default=["mujoco", "pybullet"])
-    parser.add_argument("--count", type=int, default=SINUSOIDS, help="sinusoids a body (60)")
+    parser.add_argument("--count", type=positive, default=SINUSOIDS, help="sinusoids a body (60)")
     parser.add_argument("--out", type=Path, default=SINUSOID_FILE, metavar="FILE")
     return parser.parse_args(argv)
 

@@ -22,7 +22,9 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from common.options import Parser, positive, run_program, whole_number
 
+from map_elites.errors import UserError
 from map_elites.memory import memory_by_kind
 
 ROOT = Path(__file__).parent.parent
@@ -53,8 +55,15 @@ def watch(run: subprocess.Popen, minutes: float, every_s: float) -> list[dict[st
 
 
 def recorded(folder: Path) -> list[dict[str, float]]:
-    """The same rows from what a run has written down itself."""
-    with (folder / "metrics.csv").open(encoding="utf-8") as file:
+    """The same rows from what a run has written down itself.
+
+    Raises:
+        UserError: It is no run folder.
+    """
+    path = folder / "metrics.csv"
+    if not path.exists():
+        raise UserError(f"{path} is not there; --run wants the folder of a run")
+    with path.open(encoding="utf-8") as file:
         table = [{name: float(row[name] or "nan") for name in COLUMNS} for row in csv.DictReader(file)]
     rows = []
     for row in table:
@@ -77,7 +86,15 @@ def end(run: subprocess.Popen) -> bool:
 
 
 def report(rows: list[dict[str, float]], parts: int) -> str:
-    """The table: means over equal parts, and the slope through the second half."""
+    """The table: means over equal parts, and the slope through the second half.
+
+    Raises:
+        UserError: There are less than two readings a part.
+    """
+    if len(rows) < 2 * parts:
+        raise UserError(
+            f"{len(rows)} readings of memory are too few for {parts} parts; wants a longer run or fewer --parts"
+        )
     sums = [row | {"all": sum(row[kind] for kind in KINDS)} for row in rows]
     lines = [f"| MiB | {' | '.join(f'part {part + 1}' for part in range(parts))} | slope, MiB/h |"]
     lines.append("|---|" + "--:|" * (parts + 1))
@@ -92,11 +109,13 @@ def report(rows: list[dict[str, float]], parts: int) -> str:
 
 def main() -> int:
     """Runs, watches, prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--parts", type=int, default=6)
+    parser.add_argument("--parts", type=positive, default=6)
     parser.add_argument("--every", type=float, default=5.0, metavar="S", help="time between two readings")
-    parser.add_argument("--warmup-steps", type=int, default=100_000, help="control steps before selection starts")
+    parser.add_argument(
+        "--warmup-steps", type=whole_number, default=100_000, help="control steps before selection starts"
+    )
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "quickstart.yaml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/soak"))
@@ -117,4 +136,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(lambda: sys.exit(main()))

@@ -9,7 +9,6 @@ Prints both rates, their ratio, and where the time of a control step goes, from 
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import multiprocessing
@@ -23,7 +22,7 @@ import numpy as np
 import psutil
 import yaml
 from common.bodies import BODIES, read_designs
-from common.options import parse_settings, run_program
+from common.options import Parser, parse_settings, positive, run_program
 from common.trial import held_ready
 
 from map_elites.config import build, default_workers, merge, nest
@@ -143,14 +142,16 @@ def report(rounds: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Runs the rounds and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--engine", default="pybullet")
     parser.add_argument("--bodies", type=Path, default=BODIES)
-    parser.add_argument("--num-bodies", type=int, default=16)
-    parser.add_argument("--workers", type=int, default=default_workers())
-    parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)), help="processes of the raw rounds")
+    parser.add_argument("--num-bodies", type=positive, default=16)
+    parser.add_argument("--workers", type=positive, default=default_workers())
+    parser.add_argument(
+        "--cores", type=positive, default=len(os.sched_getaffinity(0)), help="processes of the raw rounds"
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--config", type=Path, default=DEFAULTS)
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/throughput"), metavar="DIR")

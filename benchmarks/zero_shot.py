@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from common.bodies import HELD_OUT, draw_designs, read_designs
-from common.options import make_parser, parse_settings, run_program, train_config, trial_settings
+from common.options import make_parser, parse_settings, positive, run_program, train_config, trial_settings
 from common.parts import Parts
 from common.progress import Progress
 from common.references import sinusoid_speeds
@@ -273,13 +273,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = make_parser(__doc__, steps=3_000_000, out="zero_shot")
     parser.add_argument("--held-out", type=Path, default=HELD_OUT, help="file of designs that are never trained on")
-    parser.add_argument("--num-bodies", type=int, help="only the first so many of them")
-    parser.add_argument("--training-bodies", type=int, default=128, help="random bodies to train on (128)")
+    parser.add_argument("--num-bodies", type=positive, help="only the first so many of them")
+    parser.add_argument("--training-bodies", type=positive, default=128, help="random bodies to train on (128)")
     parser.add_argument("--training-file", type=Path, help="designs to train on instead of random ones")
-    parser.add_argument("--places", type=int, default=32, help="bodies that train at a time (32)")
-    parser.add_argument("--turn-segments", type=int, default=8, help="segments of a body's turn (8)")
-    parser.add_argument("--finetune-steps", type=int, default=300_000, help="control steps on the held-out (300000)")
-    parser.add_argument("--points", type=int, default=10, help="evaluations along the way (10)")
+    parser.add_argument("--places", type=positive, default=32, help="bodies that train at a time (32)")
+    parser.add_argument("--turn-segments", type=positive, default=8, help="segments of a body's turn (8)")
+    parser.add_argument(
+        "--finetune-steps", type=positive, default=300_000, help="control steps on the held-out (300000)"
+    )
+    parser.add_argument("--points", type=positive, default=10, help="evaluations along the way (10)")
     parser.add_argument("--run", type=Path, metavar="RUN_DIR", help="score a finished run's policy; trains none")
     return parser.parse_args(argv)
 

@@ -72,6 +72,11 @@ class Elite:
         """Net forward speed of the current score, m/s."""
         return self.score.fitness
 
+    @property
+    def known_speed(self) -> float:
+        """The best knowledge of its speed, m/s: verified, where a run got so far."""
+        return (self.verified or self.score).fitness
+
     def rescored(self, score: Score) -> Elite:
         """The same elite with a new score; the old one, if it is another one, goes into its history."""
         if score is self.score:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -19,7 +19,33 @@ from robogrammar_env.errors import RobotError
 TRIAL_SECTIONS = ("environment", "episode", "reward", "policy", "action", "ppo", "experience", "workers")
 
 
-def make_parser(description: str | None, *, steps: int | None, out: str, seeds: int = 3) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """argparse with the docstring of a program as its description and errors of one line."""
+
+    def __init__(self, description: str | None) -> None:
+        super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (see --help)\n")
+
+
+def whole_number(text: str, least: int = 0) -> int:
+    """A whole number of an option.
+
+    Raises:
+        ArgumentTypeError: It is none, or less than `least`.
+    """
+    if not (text.removeprefix("-").isdecimal() and int(text) >= least):
+        raise argparse.ArgumentTypeError(f"wants a whole number of at least {least}, got {text!r}")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    return whole_number(text, least=1)
+
+
+def make_parser(description: str | None, *, steps: int | None, out: str, seeds: int = 3) -> Parser:
     """A parser with the options that every learning benchmark has.
 
     Args:
@@ -28,15 +54,15 @@ def make_parser(description: str | None, *, steps: int | None, out: str, seeds: 
         out: default of --out, below results/benchmarks.
         seeds: seeds 0 to `seeds - 1` are the default of --seeds.
     """
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description)
     parser.add_argument("--engine", default="mujoco", help="engine that trains (mujoco)")
     parser.add_argument("--judge", help="engine that scores, at its own default settings; by default as in training")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(seeds)))
+    parser.add_argument("--seeds", type=whole_number, nargs="+", default=list(range(seeds)))
     if steps is not None:
-        parser.add_argument("--steps", type=int, default=steps, help=f"training control steps in all ({steps})")
+        parser.add_argument("--steps", type=positive, default=steps, help=f"training control steps in all ({steps})")
     parser.add_argument("--config", type=Path, help="YAML file of settings")
     add_settings(parser, "--set", "settings that win over --config, e.g. ppo.epochs=8")
-    parser.add_argument("--workers", type=int, default=2, help="worker processes (2); 0: all in this process")
+    parser.add_argument("--workers", type=whole_number, default=2, help="worker processes (2); 0: all in this process")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks") / out)
     parser.add_argument("--report", action="store_true", help="train nothing: tables and pictures from what --out has")
     return parser

@@ -5,22 +5,36 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from map_elites.errors import UserError
+from map_elites.errors import RunFailedError, UserError
 from map_elites.files import write_atomically
+
+LONGEST = 40
+"""Characters of a value that an error still names."""
 
 
 class Parts:
-    """A folder of parts. A part is kept if its file is there and was made with equal settings."""
+    """A folder of parts. A part is kept if its file is there and was made with equal settings.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: where the files are.
+        keys: what every part of the program has, beside its settings; a file without them is not one of its parts.
+    """
+
+    def __init__(self, folder: Path, keys: Collection[str] = ()) -> None:
+        self.folder, self._keys = folder, {"settings", *keys}
 
     def path(self, name: str) -> Path:
-        """File of a part."""
+        """File of a part.
+
+        Raises:
+            UserError: The name is not that of a file.
+        """
+        if not name or name != Path(name).name:
+            raise UserError(f"{name!r} cannot be the name of a file below {self.folder}; choose one without a slash")
         return self.folder / f"{name}.json"
 
     def is_missing(self, name: str, settings: Mapping[str, Any]) -> bool:
@@ -34,7 +48,7 @@ class Parts:
             return True
         found, wanted = self.read(path).get("settings"), _plain(settings)
         if found != wanted:
-            names = ", ".join(sorted(_differences(found, wanted))[:4])
+            names = "; ".join(sorted(_differences(found, wanted))[:4])
             raise UserError(f"{path} was made with other settings ({names}); remove it, or choose another --out")
         print(f"# {name}: is there, kept", flush=True)
         return False
@@ -53,20 +67,33 @@ class Parts:
         return self.read(self.path(name))
 
     def all(self, pattern: str = "*") -> list[dict[str, Any]]:
-        """All parts whose names match, in the order of their names."""
+        """All parts whose names match, in the order of their names.
+
+        Raises:
+            UserError: There is no part at all.
+            RunFailedError: One is damaged.
+        """
+        if not any(self.folder.glob("*.json")):
+            raise UserError(f"{self.folder} has no results; run the program without --report, or choose another --out")
         return [self.read(path) for path in sorted(self.folder.glob(f"{pattern}.json"))]
 
-    @staticmethod
-    def read(path: Path) -> dict[str, Any]:
+    def read(self, path: Path) -> dict[str, Any]:
         """One part.
 
         Raises:
-            UserError: It is damaged.
+            RunFailedError: It is damaged, or another program's.
         """
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            part = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: {error}; remove it to have it made again") from None
+            raise RunFailedError(f"{path}: {error}; remove it to have it made again") from None
+        missing = sorted(self._keys - set(part if isinstance(part, dict) else ()))
+        if missing:
+            raise RunFailedError(
+                f"{path} is damaged or was made by another program: it has no {', '.join(map(repr, missing))}; "
+                "remove it to have it made again, or choose another --out"
+            )
+        return part
 
 
 def machine() -> str:
@@ -85,8 +112,9 @@ def _plain(value: Any) -> Any:
 
 
 def _differences(found: Any, wanted: Any, name: str = "") -> set[str]:
-    """Dotted names of the values in which two settings differ."""
+    """The values in which two settings differ, each with its dotted name, as it is and as it was wanted."""
     if not (isinstance(found, dict) and isinstance(wanted, dict)):
-        return set() if found == wanted else {name or "settings"}
+        told = [text if len(text := json.dumps(value)) <= LONGEST else "another" for value in (found, wanted)]
+        return set() if found == wanted else {f"{name or 'settings'}: {told[0]}, wanted {told[1]}"}
     keys = found.keys() | wanted.keys()
     return {d for key in keys for d in _differences(found.get(key), wanted.get(key), f"{name}.{key}".strip("."))}

@@ -35,7 +35,7 @@ PICTURES = (".png", ".pdf", ".svg")
 
 
 def pick_elite(archive: Archive, number: int | None) -> Elite:
-    """An elite by id, or the fastest.
+    """An elite by id, or the fastest, by its verified speed where it has one.
 
     Raises:
         UserError: There is no such elite; the message lists the ids.
@@ -44,7 +44,7 @@ def pick_elite(archive: Archive, number: int | None) -> Elite:
     if not elites:
         raise UserError("the archive has no elite")
     if number is None:
-        return max(elites.values(), key=lambda elite: (elite.fitness, -elite.id))
+        return max(elites.values(), key=lambda elite: (elite.known_speed, -elite.id))
     if number not in elites:
         raise UserError(f"no elite {number}; the archive has {', '.join(map(str, sorted(elites)))}")
     return elites[number]

@@ -361,8 +361,15 @@ def open_run(path: Path) -> tuple[RunFolder, TrainConfig, Archive]:
     try:
         archive = load_archive(folder.archive_path, axes=config.archive.axes(), read_design=read_design)
     except FileNotFoundError:
-        raise ArchiveError(f"{folder.path} has no archive.json") from None
+        raise ArchiveError(f"{folder.path} has no archive.json; {_rebuild(folder)}") from None
+    except ArchiveError as error:
+        raise ArchiveError(f"{error}; {_rebuild(folder)}") from None
     return folder, config, archive
+
+
+def _rebuild(folder: RunFolder) -> str:
+    """What to do about an archive that cannot be read."""
+    return f"--resume {folder.path} writes it again from the newest checkpoint"
 
 
 def plot_run(path: Path, names: Sequence[str] | None = None) -> Path:
@@ -442,7 +449,7 @@ def evaluate_run(path: Path, overrides: Mapping[str, Any] | None = None) -> dict
     if not len(archive):
         raise UserError(f"the archive of {folder.path} has no elite")
     designs = {elite.id: elite.design for elite in archive}
-    recorded = {elite.id: (elite.verified or elite.score).fitness for elite in archive}
+    recorded = {elite.id: elite.known_speed for elite in archive}
     seeds = seeds_of_verification(config)
     with policy_errors(), StopSignal() as stop, stop.excuses_dead_processes():
         crew = evaluation_crew(config, plan_of(stored), folder, designs)

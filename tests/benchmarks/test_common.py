@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from common import references, tables
 from common.bodies import BODIES, HELD_OUT, draw_designs, read_designs
-from common.options import parse_settings
+from common.options import make_parser, parse_settings
 from common.parts import Parts
 from common.references import best_sinusoid_speed
 from common.tables import mean_speed, planner_share, reached, summarise
@@ -45,19 +45,41 @@ class TestParts:
         parts = Parts(tmp_path)
         parts.make("one", {"steps": 3, "ppo": {"clip": 0.2}}, dict)
         before = parts.path("one").read_text()
-        with pytest.raises(UserError, match=r"one\.json.*ppo\.clip"):
+        with pytest.raises(UserError, match=r"one\.json.*ppo\.clip: 0.2, wanted 0.3"):
             parts.make("one", {"steps": 3, "ppo": {"clip": 0.3}}, dict)
         assert parts.path("one").read_text() == before
 
-    def test_a_damaged_part_is_named(self, tmp_path):
-        (tmp_path / "one.json").write_text('{"settings": ')
-        with pytest.raises(UserError, match=r"one\.json"):
-            Parts(tmp_path).make("one", {}, dict)
+    @pytest.mark.parametrize("text", ['{"settings": ', "[]", "{}", '{"settings": {}, "tag": "one"}'])
+    def test_a_damaged_or_foreign_part_is_named(self, tmp_path, text):
+        (tmp_path / "one.json").write_text(text)
+        parts = Parts(tmp_path, ("curve",))
+        for read in (lambda: parts.make("one", {}, dict), parts.all):
+            with pytest.raises(RunFailedError, match=r"one\.json.*remove it"):
+                read()
+
+    @pytest.mark.parametrize("name", ["", "a/b", "../a"])
+    def test_a_name_that_is_no_file_is_refused_before_the_work(self, tmp_path, name):
+        with pytest.raises(UserError, match="without a slash"):
+            Parts(tmp_path).make(name, {}, lambda: pytest.fail("it worked"))
+
+    def test_a_report_on_nothing_says_so(self, tmp_path):
+        for folder in (tmp_path, tmp_path / "nowhere"):
+            with pytest.raises(UserError, match="has no results"):
+                Parts(folder).all()
 
     def test_what_fails_leaves_no_part(self, tmp_path):
         with pytest.raises(ZeroDivisionError):
             Parts(tmp_path).make("one", {}, lambda: 1 / 0)
-        assert Parts(tmp_path).all() == []
+        assert not list(tmp_path.iterdir())
+
+
+class TestOptions:
+    @pytest.mark.parametrize("words", ["--workers -1", "--steps 0", "--steps many", "--seeds 0 -2", "--nonsense"])
+    def test_bad_options_are_one_line(self, capsys, words):
+        with pytest.raises(SystemExit) as end:
+            make_parser("A program.", steps=10, out="x").parse_args(words.split())
+        text = capsys.readouterr().err
+        assert end.value.code == 2 and text.startswith("error: ") and text.count("\n") == 1
 
 
 class TestFigures:

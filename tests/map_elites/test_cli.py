@@ -115,7 +115,7 @@ def test_damaged_archive_is_exit_code_1(capsys, tmp_path: Path):
     for text in ("", "[{]", '[{"id": 1}]'):
         (tmp_path / "run" / "archive.json").write_text(text)
         code, message = complaint(capsys, "--plot", "run")
-        assert code == 1 and "archive.json is damaged" in message
+        assert code == 1 and "archive.json is damaged" in message and "--resume" in message
     (tmp_path / "run" / "archive.json").unlink()
     assert complaint(capsys, "--plot", "run")[0] == 1
 

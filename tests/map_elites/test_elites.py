@@ -28,6 +28,13 @@ def test_the_fastest_elite_is_the_default():
     assert pick_elite(archive(), None).id == 2 and pick_elite(archive(), 1).id == 1
 
 
+def test_verified_speeds_decide_who_is_the_fastest():
+    made = archive()
+    made.verify(1, toy_score(0.35, contact=0.1, height=0.1))
+    made.verify(2, toy_score(0.2, contact=0.9, height=1.9))
+    assert pick_elite(made, None).id == 1
+
+
 def test_an_unknown_elite_is_refused_with_those_there_are():
     with pytest.raises(UserError, match="no elite 7; the archive has 1, 2"):
         pick_elite(archive(), 7)
