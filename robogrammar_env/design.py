@@ -22,6 +22,8 @@ from robogrammar_env.grammar import MAX_RULES, Grammar, load_grammar
 from robogrammar_env.published import PUBLISHED
 from robogrammar_env.robot import build_robot
 
+EXAMPLE = "body(swing, obtuse_lift) -lift- body(swing, obtuse_lift)"
+
 
 @dataclass(frozen=True, order=True)
 class LimbLink:
@@ -249,9 +251,11 @@ def rules_of(text: str, *, grammar: str = "apr30") -> tuple[Grammar, list[int | 
     named, _, rules = text.rpartition(":")
     words = re.findall(r"[^\s,;\[\]()]+", rules)
     chosen = load_grammar(named.strip() or grammar)
-    hint = nearest(text, PUBLISHED)
-    if hint and words == [text] and all(rule.name != text for rule in chosen.rules):
-        raise DesignSyntaxError(f"no published design {text!r}{hint}")
+    if words == [text] and not text.isdecimal() and all(rule.name != text for rule in chosen.rules):
+        raise DesignSyntaxError(
+            f"no published design or rule {text!r}{nearest(text, PUBLISHED)}; wants one of {', '.join(PUBLISHED)}, "
+            f"rules of {chosen.name}, or a body in words such as {EXAMPLE!r}"
+        )
     return chosen, list(words)
 
 

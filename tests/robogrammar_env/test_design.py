@@ -140,7 +140,7 @@ def test_as_design_takes_numpy_numbers_and_rule_names():
         ("body -roll- boddy", DesignSyntaxError, "expected a torso segment .* got 'boddy'"),
         ("body -roll-", DesignSyntaxError, "expected a torso segment"),
         ("body(swing,)", DesignSyntaxError, "unknown limb joint ''"),
-        ("legs", UnknownRuleError, "no rule named 'legs'"),
+        ("legs", DesignSyntaxError, "no published design or rule 'legs'"),
         (7, DesignSyntaxError, "got int"),
         (nx.MultiDiGraph(), DesignSyntaxError, "needs a first node"),
         (nx.DiGraph(), DesignSyntaxError, "MultiDiGraph, got DiGraph"),

@@ -70,7 +70,11 @@ def test_show_draws(capsys, tmp_path):
         ("simulate flat --terrain flat,ridge", "unknown terrain 'ridge', did you mean 'ridged'"),
         ("simulate flat --terrain moon", "unknown terrain 'moon'"),
         ("simulate flat --engine havok", "unknown engine 'havok'"),
-        ("show Ridged", "no published design 'Ridged', did you mean 'ridged'?"),
+        ("show Ridged", "no published design or rule 'Ridged', did you mean 'ridged'?"),
+        (
+            "show nonsense",
+            "no published design or rule 'nonsense'; wants one of ridged, flat, gap, frozen_lake, rules of",
+        ),
         ("show 0 \u00b2", "no rule named"),
         (f"show {'9' * 5000}", "a rule is a number or a name"),
         ("terrain ", "unknown terrain ''"),
