@@ -67,8 +67,7 @@ def draw_heatmap(
     figure = Figure(figsize=(9.2, 6.4), dpi=120, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     plot = figure.add_subplot()
-    limit = max(float(np.nanmax(grid)), 1e-3) if np.isfinite(grid).any() else 1.0
-    low = max(min(float(np.nanmin(grid)), 0.0), -limit) if np.isfinite(grid).any() else 0.0
+    low, limit = colour_range(grid[np.isfinite(grid)])
     mesh = plot.pcolormesh(x.edges(), y.edges(), grid, cmap="viridis", vmin=low, vmax=limit, edgecolor="white", lw=1.5)
     bar = figure.colorbar(mesh, ax=plot, pad=0.02, aspect=28)
     bar.set_label(f"{'verified ' if verified else ''}fitness: net forward speed (m/s)", color=INK)
@@ -77,6 +76,14 @@ def draw_heatmap(
     _write_numbers(plot, grid, x, y, low, limit)
     plot.set_title(_headline(archive, grid, title), loc="left", color=INK, fontsize=11, pad=12)
     return figure
+
+
+def colour_range(speeds: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """The speeds, m/s, at both ends of the colours: of the slowest robot, no more than 0, and of the fastest."""
+    if not len(speeds):
+        return 0.0, 1.0
+    high = max(float(max(speeds)), 1e-3)
+    return max(min(float(min(speeds)), 0.0), -high), high
 
 
 def _two(axes: Sequence[Descriptor]) -> tuple[Descriptor, Descriptor]:

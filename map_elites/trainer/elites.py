@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from map_elites.archive import Archive, Elite
 from map_elites.checkpoint import LEARNER_FILE
 from map_elites.errors import UserError
-from map_elites.plots import EMPTY, INK
+from map_elites.plots import EMPTY, INK, colour_range
 from map_elites.run_folder import RunFolder
 from map_elites.trainer.bodies import body_spec, observation_spec, simulate
 from map_elites.trainer.export import export_design
@@ -155,8 +155,7 @@ def gallery_figure(archive: Archive, title: str) -> Figure:
     width, height = columns[1] - columns[0], rows[1] - rows[0]
     figure = Figure(figsize=(1.5 + 1.6 * max(2, width), 1.1 + 1.2 * max(2, height)), layout="constrained")
     plot = figure.add_subplot()
-    fastest = max([elite.fitness for elite in cells.values()], default=0.0)
-    colours = ScalarMappable(Normalize(min(0.0, fastest), max(fastest, 1e-3)), "viridis")
+    colours = ScalarMappable(Normalize(*colour_range([elite.fitness for elite in cells.values()])), "viridis")
     for column, row in product(range(*columns), range(*rows)):
         _draw_cell(plot, (column, row), cells.get((column, row)), colours)
     plot.set(xlim=columns, ylim=rows, aspect=0.75, xlabel=across.axis_label, ylabel=up.axis_label)

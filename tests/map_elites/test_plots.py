@@ -10,7 +10,7 @@ import pytest
 
 from map_elites.archive import Archive
 from map_elites.descriptors import DESCRIPTORS, Descriptor
-from map_elites.plots import best_by_cell, draw_heatmap, save_heatmap
+from map_elites.plots import best_by_cell, colour_range, draw_heatmap, save_heatmap
 from tests.map_elites.fakes import AXES, toy_elite, toy_score
 
 
@@ -55,3 +55,11 @@ def test_figure_names_axes_units_and_figures():
     title = plot.get_title(loc="left")
     assert all(part in title for part in ("my run", "2 of 20 cells", "QD score 0.20 m/s", "best 0.30 m/s"))
     assert math.isclose(bar.get_ylim()[1], 0.3)
+
+
+@pytest.mark.parametrize(
+    ("speeds", "wanted"),
+    [([], (0.0, 1.0)), ([0.2, 0.5], (0.0, 0.5)), ([-0.1, 0.5], (-0.1, 0.5)), ([-3.0, 0.5], (-0.5, 0.5))],
+)
+def test_colours_reach_from_the_slowest_to_the_fastest(speeds: list[float], wanted: tuple[float, float]):
+    assert colour_range(speeds) == wanted
