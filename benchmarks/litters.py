@@ -42,7 +42,7 @@ LITTER, CHOSEN = 32, 4  # as with two workers
 TRY, CONTEST = (REFERENCE_SEED,), (700_001, 700_002)
 ORIGINS = ("random", "one parent", "two parents")
 """Of children, by their number of parents."""
-PART = ("run", "qd_score", "mujoco", "pybullet")
+PART = ("run", "qd_score")
 """What each of the parts has."""
 
 
