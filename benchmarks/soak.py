@@ -26,6 +26,7 @@ from common.options import Parser, positive, run_program, whole_number
 
 from map_elites.errors import UserError
 from map_elites.memory import memory_by_kind
+from map_elites.run_folder import open_folder
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = ("wall_seconds", "memory_bytes", "memory_main_bytes", "memory_learner_bytes", "memory_workers_bytes")
@@ -60,10 +61,7 @@ def recorded(folder: Path) -> list[dict[str, float]]:
     Raises:
         UserError: It is no run folder.
     """
-    path = folder / "metrics.csv"
-    if not path.exists():
-        raise UserError(f"{path} is not there; --run wants the folder of a run")
-    with path.open(encoding="utf-8") as file:
+    with open_folder(folder).metrics_path.open(encoding="utf-8") as file:
         table = [{name: float(row[name] or "nan") for name in COLUMNS} for row in csv.DictReader(file)]
     rows = []
     for row in table:

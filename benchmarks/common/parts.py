@@ -46,7 +46,7 @@ class Parts:
         path = self.path(name)
         if not path.exists():
             return True
-        found, wanted = self.read(path).get("settings"), _plain(settings)
+        found, wanted = self.read(path)["settings"], _plain(settings)
         if found != wanted:
             names = "; ".join(sorted(_differences(found, wanted))[:4])
             raise UserError(f"{path} was made with other settings ({names}); remove it, or choose another --out")
@@ -114,7 +114,12 @@ def _plain(value: Any) -> Any:
 def _differences(found: Any, wanted: Any, name: str = "") -> set[str]:
     """The values in which two settings differ, each with its dotted name, as it is and as it was wanted."""
     if not (isinstance(found, dict) and isinstance(wanted, dict)):
-        told = [text if len(text := json.dumps(value)) <= LONGEST else "another" for value in (found, wanted)]
-        return set() if found == wanted else {f"{name or 'settings'}: {told[0]}, wanted {told[1]}"}
+        return set() if found == wanted else {f"{name or 'settings'}: {_told(found)}, wanted {_told(wanted)}"}
     keys = found.keys() | wanted.keys()
     return {d for key in keys for d in _differences(found.get(key), wanted.get(key), f"{name}.{key}".strip("."))}
+
+
+def _told(value: Any) -> str:
+    """A value as an error names it."""
+    text = json.dumps(value)
+    return text if len(text) <= LONGEST else "another"
