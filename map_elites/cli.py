@@ -34,6 +34,7 @@ ON_FINISHED_RUNS = {  # what is done with a finished run -> training flags that 
     "gallery": (),
     "export": (),
 }
+OF_TRAINING = ("archive", "evolution", "experience", "policy", "ppo", "reward")  # sections without a say afterwards
 
 
 class Parser(argparse.ArgumentParser):
@@ -206,6 +207,9 @@ def _check_training_flags(arguments: argparse.Namespace) -> None:
         for flag in (*FLAGS, "config", "resume", "set"):
             if flag not in meaningful and getattr(arguments, flag):
                 raise UserError(f"--{flag.replace('_', '-')} means nothing with --{job}")
+        for text in arguments.set:
+            if text.partition("=")[0].strip().partition(".")[0] in OF_TRAINING:
+                raise UserError(f"--set {text} means nothing with --{job}: it is a setting of training")
 
 
 def _train(arguments: argparse.Namespace) -> int:

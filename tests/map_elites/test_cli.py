@@ -61,6 +61,7 @@ BAD = [
     (("--train-shared", "--axes", "a,b"), "--axes goes with --plot"),
     (("--gallery", "runs/x", "--total-steps", "5"), "--total-steps means nothing with --gallery"),
     (("--export", "runs/x", "--out", "y", "--set", "ppo.clip=0.1"), "--set means nothing with --export"),
+    (("--evaluate", "runs/x", "--set", "ppo.clip=0.1"), "--set ppo.clip=0.1 means nothing with --evaluate"),
     (("--evaluate", "runs/x", "--resume", "runs/x"), "--resume means nothing with --evaluate"),
     (("--plot", "runs/x", "--axes", ""), "no folder runs/x"),
     (("--train-shared", "--axes", ""), "--axes goes with --plot"),
