@@ -18,6 +18,7 @@ import pybullet
 
 BODIES_PER_WORLD = 768
 SHAPES_PER_WORLD = 512
+FAR_M = 1e3
 
 
 @dataclass
@@ -68,24 +69,33 @@ def borrow() -> Client:
 
 
 def give_back(client: Client) -> None:
-    """Empties a client and keeps it for the next engine.
+    """Empties a client and keeps it for the next engine, or disconnects one whose world is damaged.
 
     Bodies are removed one by one: a new world would sit in memory that no fork shares.
     """
     number = client.number
+    bodies = [
+        pybullet.getBodyUniqueId(index, physicsClientId=number)
+        for index in range(pybullet.getNumBodies(physicsClientId=number))
+    ]
+    if not all(_is_near(body, number) for body in bodies):
+        pybullet.disconnect(physicsClientId=number)
+        return
     client.uses += 1
     if client.uses >= BODIES_PER_WORLD or len(client.shapes) > SHAPES_PER_WORLD:
         pybullet.resetSimulation(physicsClientId=number)
         client.shapes.clear()
         client.uses = 0
-    for index in reversed(range(pybullet.getNumBodies(physicsClientId=number))):
-        pybullet.removeBody(pybullet.getBodyUniqueId(index, physicsClientId=number), physicsClientId=number)
+        bodies = []
+    for body in reversed(bodies):
+        pybullet.removeBody(body, physicsClientId=number)
     _idle.append(client)
 
 
-def drop(client: Client) -> None:
-    """Disconnects a client whose world is damaged."""
-    pybullet.disconnect(physicsClientId=client.number)
+def _is_near(body: int, number: int) -> bool:
+    """Whether a body is where the world can be used again: one at infinity leaves Bullet's search trees damaged."""
+    position, _ = pybullet.getBasePositionAndOrientation(body, physicsClientId=number)
+    return all(abs(coordinate) < FAR_M for coordinate in position)  # false for NaN
 
 
 def _connect() -> Client:

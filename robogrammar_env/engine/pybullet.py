@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,6 @@ def _quaternion_products() -> np.ndarray:
 
 
 _TO_ROTATION = _quaternion_products()
-_FAR_M = 1e3
 _GROUP, _MASK = 1, -1  # Bullet's own for whatever moves: in its default group, collides with all
 _SPAWN_QUATERNION = matrix_quaternion(BASE_ROTATION @ TURN)
 
@@ -47,7 +47,8 @@ class PyBulletEngine:
     """One robot on one terrain in a PyBullet DIRECT client of its own.
 
     Numbers of parity with RoboGrammar: steps of 1/240 s, 10 solver iterations, Bullet's own contact settings, no
-    damping, no joint limits, no sleeping, motors with velocity-level gains and 1 N*m.
+    damping, no joint limits, no sleeping, motors with velocity-level gains and 1 N*m. An engine that is forgotten gives
+    its client back as a closed one does.
 
     Args:
         robot: the body.
@@ -60,12 +61,14 @@ class PyBulletEngine:
         self, robot: RobotModel, terrain: Terrain, *, solver_iterations: int = 10, merge_mounts: bool = True
     ) -> None:
         self.robot, self.terrain = robot, terrain
-        self._lent: clients.Client | None = clients.borrow()
-        self._client = self._lent.number
+        client = clients.borrow()
+        self._give_back = weakref.finalize(self, clients.give_back, client)
+        self._give_back.atexit = False
+        self._client = client.number
         self._set_parameters(solver_iterations)
         parts = plan_parts(robot, merge_mounts=merge_mounts)
-        self._terrain_bodies = build_terrain(self._lent, terrain)
-        self._body, order = build_robot_body(self._lent, robot, parts)
+        self._terrain_bodies = build_terrain(client, terrain)
+        self._body, order = build_robot_body(client, robot, parts)
         part_of = {part.main: index for part, index in zip(parts, order, strict=True)}
         self._mains = np.array([part.main for part in parts])
         self._bullet_links = order[1:]
@@ -208,15 +211,7 @@ class PyBulletEngine:
 
     def close(self) -> None:
         """Gives the client back. A second call does nothing."""
-        if self._lent is not None:
-            give_back = clients.give_back if self._is_sound() else clients.drop
-            give_back(self._lent)
-            self._lent = None
-
-    def _is_sound(self) -> bool:
-        """Whether the world can be used again: a body at infinity leaves Bullet's search trees damaged."""
-        position, _ = pybullet.getBasePositionAndOrientation(self._body, physicsClientId=self._client)
-        return all(abs(coordinate) < _FAR_M for coordinate in position)  # false for NaN
+        self._give_back()
 
 
 class _Riders:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pybullet
 import pytest
 from bodies import FLAT, RIDGED, WALKER, robot
 
@@ -51,9 +52,8 @@ def test_used_worlds_remember_no_pair_of_links(monkeypatch):
     bodies = [build_robot(sample_design(np.random.default_rng(seed))) for seed in range(12)]
     fresh = []
     for body in bodies:
-        clients._idle.clear()
         fresh.append(tangle(body))
-    clients._idle.clear()
+        pybullet.disconnect(clients._idle.pop().number)
     for body in bodies:  # after this, one world has seen them all
         tangle(body)
     for body, places in zip(bodies, fresh, strict=True):
@@ -109,6 +109,12 @@ def test_closed_engines_hand_their_client_on():
     second.close()
 
 
+def test_forgotten_engines_hand_their_client_on():
+    number = Simulation(WALKER).engine._client
+    engine = PyBulletEngine(robot(FLAT), make_terrain("flat"))
+    assert engine._client == number
+
+
 def test_damaged_worlds_are_not_used_again():
     engine = PyBulletEngine(robot(WALKER), make_terrain("flat"))
     number = engine._client
@@ -119,8 +125,14 @@ def test_damaged_worlds_are_not_used_again():
 
 @linux_only
 def test_forked_workers_share_the_memory_of_open_clients():
+    """In a process of its own, as above."""
+    assert in_child("spawn", _cost_after_a_fork) < 2 * 1024  # 29 MiB without sharing
+
+
+def _cost_after_a_fork(writer) -> None:
+    """Sends what bodies cost a child of this process."""
     clients.open_ahead(4)
-    assert in_child("fork", _cost_of_bodies) < 2 * 1024  # 29 MiB without sharing
+    writer.send(in_child("fork", _cost_of_bodies))
 
 
 def _cost_of_bodies(writer) -> None:
