@@ -86,9 +86,9 @@ def give_back(client: Client) -> None:
         pybullet.resetSimulation(physicsClientId=number)
         client.shapes.clear()
         client.uses = 0
-        bodies = []
-    for body in reversed(bodies):
-        pybullet.removeBody(body, physicsClientId=number)
+    else:
+        for body in reversed(bodies):
+            pybullet.removeBody(body, physicsClientId=number)
     _idle.append(client)
 
 
